@@ -1,0 +1,2 @@
+//! The `emet` binary.
+fn main() {}

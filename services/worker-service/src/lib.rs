@@ -1,0 +1,1 @@
+//! emet-worker-service
