@@ -1,0 +1,121 @@
+//! Bodies of the REST API v1 that are not types of `emet-model` (services spec 1).
+
+use crate::{Cursor, FileNode};
+use emet_model::{ComponentVersion, OplogIndex, UpdateMode, WorkerError, WorkerFilter, WorkerId};
+use emet_values::TypedValue;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `POST …/workers`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerCreationRequest {
+    /// Name of the worker.
+    pub name: String,
+    /// Command line arguments.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Answer to `POST …/workers`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerCreationResponse {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// Its component version.
+    pub component_version: ComponentVersion,
+}
+
+/// Body of the invoke endpoints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InvokeBody {
+    /// All with a `typ`, or none.
+    pub params: Vec<InvokeParameter>,
+}
+
+/// One parameter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InvokeParameter {
+    /// The type the caller believes it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typ: Option<emet_values::Type>,
+    /// The value.
+    pub value: serde_json::Value,
+}
+
+/// Answer to invoke-and-await.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InvokeResult {
+    /// A tuple (or record) of the function's results.
+    pub result: TypedValue,
+}
+
+/// `POST …/workers/find`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WorkersMetadataRequest {
+    /// Condition.
+    pub filter: Option<WorkerFilter>,
+    /// Where to go on.
+    pub cursor: Option<Cursor>,
+    /// Page size, 50 by default.
+    pub count: Option<u64>,
+    /// Compute from the oplog rather than from the cached status.
+    pub precise: Option<bool>,
+}
+
+/// `POST …/complete`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompleteParameters {
+    /// Index part of the promise id.
+    pub oplog_idx: OplogIndex,
+    /// The result, as numbers.
+    pub data: Vec<u8>,
+}
+
+/// `POST …/update`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateWorkerRequest {
+    /// How.
+    pub mode: UpdateMode,
+    /// To which version.
+    pub target_version: ComponentVersion,
+}
+
+/// Answer to `DELETE …/invocations/{key}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CancelResponse {
+    /// Whether it was cancelled.
+    pub canceled: bool,
+}
+
+/// Answer to `GET …/files/{path}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FilesResponse {
+    /// Entries of the directory.
+    pub nodes: Vec<FileNode>,
+}
+
+/// Bodies of errors (services spec 1.2).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ErrorBody {
+    /// 400.
+    Errors {
+        /// Every reason.
+        errors: Vec<String>,
+    },
+    /// 401, 403, 404, 409, and 500 of the component endpoints.
+    Error {
+        /// The reason.
+        error: String,
+    },
+    /// 500 of the worker endpoints.
+    #[serde(rename_all = "camelCase")]
+    Worker {
+        /// The error union.
+        golem_error: WorkerError,
+    },
+}
