@@ -1,1 +1,12 @@
-//! emet-engine
+//! The decisions of a worker's life, as functions of its folded log. They act on nothing: the
+//! worker actor carries them out.
+
+mod admission;
+mod failure;
+mod recovery;
+mod updates;
+
+pub use admission::{Admission, admit};
+pub use failure::{AfterFailure, after_failure};
+pub use recovery::{AfterAnnouncement, Load, Next, after_announcement, load_plan, next};
+pub use updates::check_update;

@@ -1,0 +1,68 @@
+//! How a worker is rebuilt from its log, and what it does next.
+
+use emet_model::{ComponentVersion, OplogIndex, WorkerStatus};
+use emet_oplog::{PendingUpdate, QueuedWork, Regions, Snapshot, WorkerState};
+
+/// What to do with a worker whose instance is ready and whose log is replayed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Start the first element of the queue.
+    Start(QueuedWork),
+    /// Wait for a request.
+    Wait,
+}
+
+/// Decides what a worker does that executes nothing.
+pub fn next(state: &WorkerState) -> Next {
+    match state.status() {
+        WorkerStatus::Failed | WorkerStatus::Exited | WorkerStatus::Interrupted => Next::Wait,
+        _ => state.pending.front().map_or(Next::Wait, |p| Next::Start(p.work.clone())),
+    }
+}
+
+/// How to rebuild a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// Component version to instantiate.
+    pub version: ComponentVersion,
+    /// The update that this load applies.
+    pub update: Option<PendingUpdate>,
+    /// State to load into the instance before anything is replayed.
+    pub snapshot: Option<Snapshot>,
+    /// What replay leaves out.
+    pub skipped: Regions,
+}
+
+/// Plans a load: the first pending update decides the version; a snapshot, whether of that update
+/// or of the latest successful one, replaces the history before it (guest spec 6.2, 6.3).
+pub fn load_plan(state: &WorkerState) -> Load {
+    let update = state.pending_updates.front().cloned();
+    let mut skipped = state.skipped.clone();
+    let mut snapshot = state.snapshot.clone();
+    if let Some(PendingUpdate { index, snapshot: Some(payload), .. }) = &update {
+        skipped.add(2, *index);
+        snapshot = Some(Snapshot { index: *index, payload: payload.clone() });
+    }
+    Load { version: update.as_ref().map_or(state.version, |u| u.target), update, snapshot, skipped }
+}
+
+/// What to do at the recorded announcement of a remote write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterAnnouncement {
+    /// It ended: replay what was recorded.
+    Replay,
+    /// It did not end, and nothing else happened since: forget what was recorded and do it again.
+    Repeat,
+    /// It did not end and must not be repeated.
+    Refuse,
+}
+
+/// The look-ahead rule of guest spec 2.10 (in its repaired form): an announced write whose end is
+/// recorded is replayed, whatever else was recorded in between.
+pub fn after_announcement(state: &WorkerState, begin: OplogIndex, idempotent: bool) -> AfterAnnouncement {
+    match state.open_writes.iter().find(|w| w.begin == begin) {
+        None => AfterAnnouncement::Replay,
+        Some(write) if idempotent && !write.foreign => AfterAnnouncement::Repeat,
+        Some(_) => AfterAnnouncement::Refuse,
+    }
+}

@@ -1,0 +1,27 @@
+//! Whether a requested update is accepted (guest spec 6.1).
+
+use emet_model::{ComponentType, ComponentVersion, UpdateMode, WorkerError};
+use emet_oplog::{QueuedWork, WorkerState};
+
+/// Refuses updates that make no sense; the reason is what the caller sees.
+pub fn check_update(
+    state: &WorkerState,
+    mode: UpdateMode,
+    target: ComponentVersion,
+    component_type: ComponentType,
+) -> Result<(), WorkerError> {
+    if component_type == ComponentType::Ephemeral {
+        return Err(WorkerError::invalid("Ephemeral workers cannot be updated"));
+    }
+    if state.version == target {
+        return Err(WorkerError::invalid("Worker is already at the target version"));
+    }
+    let same = match mode {
+        UpdateMode::Automatic => state.pending_updates.iter().any(|u| u.target == target && u.snapshot.is_none()),
+        UpdateMode::Manual => state.pending.iter().any(|p| p.work == QueuedWork::ManualUpdate(target)),
+    };
+    if same {
+        return Err(WorkerError::invalid("The same update is already in progress"));
+    }
+    Ok(())
+}
