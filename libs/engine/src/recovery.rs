@@ -1,7 +1,7 @@
 //! How a worker is rebuilt from its log, and what it does next.
 
 use emet_model::{ComponentVersion, OplogIndex, WorkerStatus};
-use emet_oplog::{PendingUpdate, QueuedWork, Regions, Snapshot, WorkerState};
+use emet_oplog::{OpenWrite, PendingUpdate, QueuedWork, Regions, Snapshot, WorkerState};
 
 /// What to do with a worker whose instance is ready and whose log is replayed.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,18 +51,19 @@ pub fn load_plan(state: &WorkerState) -> Load {
 pub enum AfterAnnouncement {
     /// It ended: replay what was recorded.
     Replay,
-    /// It did not end, and nothing else happened since: forget what was recorded and do it again.
-    Repeat,
+    /// It did not end and may be repeated: replay what was recorded of it, then do it again.
+    Resume,
     /// It did not end and must not be repeated.
     Refuse,
 }
 
 /// The look-ahead rule of guest spec 2.10 (in its repaired form): an announced write whose end is
-/// recorded is replayed, whatever else was recorded in between.
-pub fn after_announcement(state: &WorkerState, begin: OplogIndex, idempotent: bool) -> AfterAnnouncement {
-    match state.open_writes.iter().find(|w| w.begin == begin) {
-        None => AfterAnnouncement::Replay,
-        Some(write) if idempotent && !write.foreign => AfterAnnouncement::Repeat,
-        Some(_) => AfterAnnouncement::Refuse,
+/// recorded is replayed, whatever else was recorded in between. One that did not end is resumed
+/// where it stopped, so what was recorded beside it need not be taken back.
+pub fn after_announcement(open: &[OpenWrite], begin: OplogIndex, idempotent: bool) -> AfterAnnouncement {
+    match open.iter().any(|w| w.begin == begin) {
+        false => AfterAnnouncement::Replay,
+        true if idempotent => AfterAnnouncement::Resume,
+        true => AfterAnnouncement::Refuse,
     }
 }

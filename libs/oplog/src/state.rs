@@ -84,8 +84,6 @@ pub struct LastError {
 pub struct OpenWrite {
     /// Index of its announcement.
     pub begin: OplogIndex,
-    /// Whether another side effect was recorded since: repeating from `begin` would double it.
-    pub foreign: bool,
 }
 
 /// Everything that is derived from a worker's log.
@@ -312,7 +310,6 @@ impl WorkerState {
             EntryKind::Create(create) => self.apply_create(entry.timestamp, create),
             EntryKind::Invoked(i) => self.start(index, i),
             EntryKind::Completed { .. } => self.complete(),
-            EntryKind::HostCall(call) => self.note_effect(call.kind, call.begin),
             EntryKind::Suspend => self.phase = Phase::Suspended,
             EntryKind::Interrupted => self.phase = Phase::Interrupted,
             EntryKind::Exited => self.phase = Phase::Exited,
@@ -327,8 +324,7 @@ impl WorkerState {
             EntryKind::BeginAtomicRegion => self.open_regions.push(index),
             EntryKind::EndAtomicRegion { begin } => self.open_regions.retain(|b| b < begin),
             EntryKind::BeginRemoteWrite => {
-                self.open_writes.iter_mut().for_each(|w| w.foreign = true);
-                self.open_writes.push(OpenWrite { begin: index, foreign: false });
+                self.open_writes.push(OpenWrite { begin: index });
             }
             EntryKind::EndRemoteWrite { begin } => self.open_writes.retain(|w| w.begin != *begin),
             EntryKind::GrowMemory(delta) => self.memory = self.memory.saturating_add(*delta),
@@ -368,13 +364,6 @@ impl WorkerState {
         self.open_regions.clear();
         self.open_writes.clear();
         self.activate();
-    }
-
-    fn note_effect(&mut self, kind: crate::CallKind, begin: Option<OplogIndex>) {
-        use crate::CallKind::{WriteRemote, WriteRemoteBatched};
-        if matches!(kind, WriteRemote | WriteRemoteBatched) {
-            self.open_writes.iter_mut().filter(|w| Some(w.begin) != begin).for_each(|w| w.foreign = true);
-        }
     }
 
     fn create_resource(&mut self, id: u64, created_at: Timestamp) {

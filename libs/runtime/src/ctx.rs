@@ -1,0 +1,84 @@
+//! What belongs to a loaded worker beside its memory: the state of its host functions.
+
+use crate::files::WorkerFiles;
+use crate::log::Journal;
+use crate::node::Node;
+use emet_model::{ComponentType, ComponentVersion, WorkerId};
+use emet_oplog::LogLevel;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+/// Largest text of one log entry, in bytes; longer output is cut into several (docs/limits.md).
+const MAX_LOG_TEXT: usize = 64 * 1024;
+/// Output buffered before it is committed, so that a flood of it meets the log's speed.
+const MAX_BUFFERED_LOGS: usize = 1024;
+
+/// The data of a worker's store.
+pub struct WorkerCtx {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Version of the component that was instantiated.
+    pub component_version: ComponentVersion,
+    /// Durable or ephemeral.
+    pub component_type: ComponentType,
+    /// Arguments given at creation.
+    pub args: Vec<String>,
+    /// Environment given at creation.
+    pub env: Vec<(String, String)>,
+    /// Place in the oplog.
+    pub journal: Journal,
+    /// Services of the node.
+    pub node: Arc<Node>,
+    /// Resources that the guest holds.
+    pub table: ResourceTable,
+    /// The worker's directory; removed with the context.
+    pub files: WorkerFiles,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) http_hooks: crate::host::http::Hooks,
+    /// HTTP exchanges that have not ended.
+    pub(crate) exchanges: crate::host::http::Exchanges,
+    /// Timers among the pollables, by their place in the table.
+    pub(crate) deadlines: HashMap<u32, Option<SystemTime>>,
+    /// Streams that go to the log, by their place in the table.
+    pub(crate) log_streams: HashMap<u32, LogLevel>,
+    /// Device and inode of read-only initial files.
+    pub(crate) read_only: HashSet<(u64, u64)>,
+    /// Linear memory granted so far, in bytes.
+    pub(crate) memory: crate::memory::MemoryAccount,
+}
+
+impl WorkerCtx {
+    /// Whether the worker can be rebuilt in the middle of a call.
+    pub(crate) fn can_suspend(&self) -> bool {
+        self.component_type == ComponentType::Durable
+    }
+
+    /// Output of the guest goes to the oplog.
+    pub(crate) async fn log(&mut self, level: LogLevel, context: &str, message: &str) -> wasmtime::Result<()> {
+        let mut rest = message;
+        while rest.len() > MAX_LOG_TEXT {
+            let (head, tail) = rest.split_at(rest.floor_char_boundary(MAX_LOG_TEXT));
+            self.journal.log(level, context, head);
+            rest = tail;
+        }
+        self.journal.log(level, context, rest);
+        if self.journal.writer.buffered() > MAX_BUFFERED_LOGS { self.journal.flush().await } else { Ok(()) }
+    }
+}
+
+impl WasiView for WorkerCtx {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for WorkerCtx {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.http_hooks }
+    }
+}

@@ -1,0 +1,225 @@
+//! A request and its response, as far as replay is concerned.
+//!
+//! A request whose end is recorded is not sent again: everything that the guest asks of it is in
+//! the log. A request that had not ended when the worker was lost is *dormant* while the log is
+//! replayed; the first question that the log cannot answer sends it again, and what the guest had
+//! read of the response before is skipped.
+
+use super::HttpClient;
+use bytes::Bytes;
+use emet_model::OplogIndex;
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, StreamBody};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use tokio::sync::{Notify, mpsc};
+use wasmtime_wasi_http::p2::types::HostFutureIncomingResponse;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// One request and its response.
+pub(crate) struct Exchange {
+    /// Its announcement; 0 where nothing is recorded.
+    pub(super) begin: OplogIndex,
+    /// Set when the request may be sent.
+    awake: AtomicBool,
+    wake: Notify,
+    /// Bytes of the response that the guest has read.
+    consumed: AtomicU64,
+    /// Set when its end is in the log.
+    pub(super) ended: AtomicBool,
+}
+
+impl Exchange {
+    pub(super) fn new(begin: OplogIndex, awake: bool) -> Arc<Self> {
+        Arc::new(Self {
+            begin,
+            awake: AtomicBool::new(awake),
+            wake: Notify::new(),
+            consumed: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+        })
+    }
+
+    /// Lets a dormant request be sent.
+    pub(super) fn resume(&self) {
+        self.awake.store(true, Ordering::Release);
+        self.wake.notify_waiters();
+    }
+
+    pub(super) fn note_consumed(&self, bytes: u64) {
+        self.consumed.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    async fn awoken(&self) {
+        loop {
+            let notified = self.wake.notified();
+            if self.awake.load(Ordering::Acquire) {
+                return;
+            }
+            notified.await;
+        }
+    }
+}
+
+/// What becomes of the next request.
+pub(crate) enum Plan {
+    /// It is sent when the exchange is awake.
+    Send(Arc<Exchange>),
+    /// It ended before: its body is read, nothing is sent.
+    Drain,
+}
+
+/// Exchanges by the place of the resource that holds them: future, response, body, stream or
+/// trailers.
+#[derive(Default)]
+pub(crate) struct Exchanges {
+    pub(super) futures: HashMap<u32, Arc<Exchange>>,
+    pub(super) responses: HashMap<u32, Arc<Exchange>>,
+    pub(super) bodies: HashMap<u32, Arc<Exchange>>,
+    pub(super) streams: HashMap<u32, Arc<Exchange>>,
+    pub(super) trailers: HashMap<u32, Arc<Exchange>>,
+}
+
+impl Exchanges {
+    pub(super) fn resume_all(&self) {
+        let all = [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers];
+        all.into_iter().flat_map(HashMap::values).for_each(|e| e.resume());
+    }
+}
+
+/// How the stock implementation of `wasi:http` sends requests.
+pub(crate) struct Hooks {
+    pub(super) client: HttpClient,
+    /// For the request that is handled now.
+    pub(super) plan: Plan,
+}
+
+impl Hooks {
+    pub(crate) fn new(client: HttpClient) -> Self {
+        Self { client, plan: Plan::Drain }
+    }
+}
+
+type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type Sent = Result<(http::Response<WasiBody>, Io), Error>;
+
+impl WasiHttpHooks for Hooks {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Io,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let plan = std::mem::replace(&mut self.plan, Plan::Drain);
+        let client = self.client.clone();
+        Box::new(async move {
+            let (parts, body) = request.into_parts();
+            let body = pump(body);
+            match plan {
+                Plan::Drain => {
+                    drain(body).await;
+                    std::future::pending().await
+                }
+                Plan::Send(exchange) => {
+                    exchange.awoken().await;
+                    let response = client.send(http::Request::from_parts(parts, body), options).await?;
+                    Ok((response, Box::new(async { Ok(()) }) as Io))
+                }
+            }
+        })
+    }
+}
+
+/// Reads a body as fast as it is written, so that a guest which writes is never kept waiting by a
+/// request that is not sent.
+fn pump(mut body: WasiBody) -> WasiBody {
+    let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, Error>>(PUMPED_FRAMES);
+    tokio::spawn(async move {
+        while let Some(frame) = body.frame().await {
+            if sender.send(frame).await.is_err() {
+                return;
+            }
+        }
+    });
+    StreamBody::new(tokio_stream::wrappers::ReceiverStream::new(receiver)).boxed_unsync()
+}
+
+/// Frames of a request body that are kept until the request is sent.
+const PUMPED_FRAMES: usize = 4096;
+
+async fn drain(mut body: WasiBody) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+/// The body of a response whose head was replayed: asked for the first time, it sends the request
+/// and skips what the guest has read before.
+pub(super) struct ResumedBody {
+    exchange: Arc<Exchange>,
+    state: Resuming,
+}
+
+enum Resuming {
+    Dormant(Option<HostFutureIncomingResponse>),
+    Opening(Pin<Box<dyn Future<Output = Result<WasiBody, Error>> + Send>>),
+    Open(WasiBody),
+}
+
+impl ResumedBody {
+    pub(super) fn new(exchange: Arc<Exchange>, response: HostFutureIncomingResponse) -> Self {
+        Self { exchange, state: Resuming::Dormant(Some(response)) }
+    }
+}
+
+async fn open(exchange: Arc<Exchange>, response: HostFutureIncomingResponse) -> Result<WasiBody, Error> {
+    exchange.resume();
+    let (response, _io) = match response {
+        HostFutureIncomingResponse::Pending(task) => task.await?,
+        HostFutureIncomingResponse::Ready(ready) => ready?,
+        HostFutureIncomingResponse::Consumed => return Err(Error::ConnectionTerminated),
+    };
+    let mut skip = exchange.consumed.load(Ordering::Acquire);
+    let mut body = response.into_body();
+    while skip > 0 {
+        let frame = body.frame().await.ok_or(Error::HttpResponseIncomplete)??;
+        let Ok(mut data) = frame.into_data() else { continue };
+        let cut = usize::try_from(skip).unwrap_or(usize::MAX).min(data.len());
+        let rest = data.split_off(cut);
+        skip -= cut as u64;
+        if !rest.is_empty() {
+            let first = futures::stream::iter([Ok(Frame::data(rest))]);
+            let rest = http_body_util::BodyStream::new(body);
+            return Ok(StreamBody::new(futures::StreamExt::chain(first, rest)).boxed_unsync());
+        }
+    }
+    Ok(body)
+}
+
+impl Body for ResumedBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            match &mut self.state {
+                Resuming::Dormant(response) => {
+                    let Some(response) = response.take() else { return Poll::Ready(None) };
+                    let opening = open(self.exchange.clone(), response);
+                    self.state = Resuming::Opening(Box::pin(opening));
+                }
+                Resuming::Opening(opening) => match opening.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(body)) => self.state = Resuming::Open(body),
+                    Poll::Ready(Err(error)) => {
+                        self.state = Resuming::Dormant(None);
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                Resuming::Open(body) => return Pin::new(body).poll_frame(cx),
+            }
+        }
+    }
+}

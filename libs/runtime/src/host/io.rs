@@ -1,0 +1,237 @@
+//! `wasi:io`: readiness is recorded, so that a guest which branches on it replays the same; the
+//! streams of stdout and stderr go to the log.
+
+use super::{functions, wasi};
+use crate::WorkerCtx;
+use crate::log::{HostFn, HostFnInfo};
+use crate::stop::Stop;
+use emet_oplog::LogLevel;
+use std::time::{Duration, SystemTime};
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
+use wasmtime_wasi::p2::bindings::io::streams::{Host as _, HostInputStream as _, HostOutputStream as _, StreamError as WitError};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError};
+
+const POLL: HostFn<u64, Vec<u32>> = HostFn::read_local("golem io::poll::poll");
+const READY: HostFn<(), bool> = HostFn::read_local("golem io::poll::ready");
+
+pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&POLL, &READY];
+
+/// Most pollables of one call (docs/limits.md).
+const MAX_POLLABLES: usize = 10_000;
+
+type Wit<T> = Result<T, WitError>;
+type Streamed<T> = Result<T, StreamError>;
+
+impl WorkerCtx {
+    async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        wasmtime::ensure!(!pollables.is_empty(), "empty poll list");
+        wasmtime::ensure!(pollables.len() <= MAX_POLLABLES, "more than {MAX_POLLABLES} pollables in one poll");
+        let count = pollables.len() as u64;
+        if let Some(ready) = self.journal.replay(&POLL).await? {
+            return Ok(ready);
+        }
+        self.suspend_if_long(&pollables)?;
+        self.before_waiting().await?;
+        let ready = self.table.poll(pollables).await?;
+        self.journal.record(&POLL, count, &ready).await?;
+        Ok(ready)
+    }
+
+    /// Gives the instance up where everything that is waited for is a time that is far away
+    /// (guest spec 3.5). An ephemeral worker could not be rebuilt: it waits in memory.
+    fn suspend_if_long(&self, pollables: &[Resource<DynPollable>]) -> wasmtime::Result<()> {
+        let deadlines: Option<Vec<Option<SystemTime>>> =
+            pollables.iter().map(|p| self.deadlines.get(&p.rep()).copied()).collect();
+        let Some(deadlines) = deadlines else { return Ok(()) };
+        let first = deadlines.into_iter().flatten().min();
+        let left = first.map_or(Duration::MAX, |t| t.duration_since(SystemTime::now()).unwrap_or_default());
+        if left >= self.node.suspend_after && self.can_suspend() {
+            return Err(Stop::Suspend { until: first }.into());
+        }
+        Ok(())
+    }
+
+    async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
+        if let Some(ready) = self.journal.replay(&READY).await? {
+            return Ok(ready);
+        }
+        self.resume_exchanges();
+        let ready = self.table.ready(pollable).await?;
+        self.journal.record(&READY, (), &ready).await?;
+        Ok(ready)
+    }
+
+    /// Waiting takes time: what was done before must not be lost meanwhile.
+    pub(crate) async fn before_waiting(&mut self) -> wasmtime::Result<()> {
+        self.resume_exchanges();
+        self.journal.flush().await
+    }
+
+    fn wit<T>(&mut self, result: Streamed<T>) -> wasmtime::Result<(Wit<T>,)> {
+        match result {
+            Ok(value) => Ok((Ok(value),)),
+            Err(error) => Ok((Err(self.table.convert_stream_error(error)?),)),
+        }
+    }
+
+    /// Reads from a stream that is executed every time (a file): always waits for data, since how
+    /// much of it is there at once depends on the machine.
+    async fn read(&mut self, stream: Resource<DynInputStream>, length: u64, blocking: bool) -> Streamed<Vec<u8>> {
+        if self.is_body(&stream) {
+            return self.read_body(stream, length, blocking).await;
+        }
+        self.table.blocking_read(stream, length).await
+    }
+
+    async fn skip(&mut self, stream: Resource<DynInputStream>, length: u64, blocking: bool) -> Streamed<u64> {
+        if self.is_body(&stream) {
+            return self.skip_body(stream, length, blocking).await;
+        }
+        self.table.blocking_skip(stream, length).await
+    }
+
+    async fn write(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>, flush: bool) -> Streamed<()> {
+        match self.log_streams.get(&stream.rep()).copied() {
+            Some(level) => self.write_log(level, &bytes).await,
+            None if flush => self.table.blocking_write_and_flush(stream, bytes).await,
+            None => self.table.write(stream, bytes).await,
+        }
+    }
+
+    async fn write_log(&mut self, level: LogLevel, bytes: &[u8]) -> Streamed<()> {
+        self.log(level, "", &String::from_utf8_lossy(bytes)).await.map_err(StreamError::Trap)
+    }
+
+    async fn check_write(&mut self, stream: Resource<DynOutputStream>) -> Streamed<u64> {
+        if self.log_streams.contains_key(&stream.rep()) {
+            return Ok(1 << 20);
+        }
+        // How much a stream takes at once depends on the machine as well.
+        let inner = self.table.get_mut(&stream).map_err(StreamError::from)?;
+        inner.ready().await;
+        self.table.check_write(stream).await
+    }
+
+    async fn write_zeroes(&mut self, stream: Resource<DynOutputStream>, count: u64, flush: bool) -> Streamed<()> {
+        if self.log_streams.contains_key(&stream.rep()) {
+            let zeroes = usize::try_from(count.min(1 << 20)).map_or_else(|_| vec![], |n| vec![0; n]);
+            return self.write(stream, zeroes, false).await;
+        }
+        match flush {
+            true => self.table.blocking_write_zeroes_and_flush(stream, count).await,
+            false => self.table.write_zeroes(stream, count).await,
+        }
+    }
+
+    async fn splice(&mut self, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, length: u64) -> Streamed<u64> {
+        let permit = self.check_write(Resource::new_borrow(to.rep())).await?;
+        let bytes = self.read(from, length.min(permit), true).await?;
+        let count = bytes.len() as u64;
+        self.write(to, bytes, true).await?;
+        Ok(count)
+    }
+}
+
+pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    add_poll(linker)?;
+    add_input(linker)?;
+    add_output(linker)
+}
+
+fn add_poll(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    functions!(linker, &wasi("io/poll"), {
+        "poll" => |ctx, pollables: Vec<Resource<DynPollable>>| Ok((ctx.poll(pollables).await?,));
+        "[method]pollable.ready" => |ctx, pollable: Resource<DynPollable>| Ok((ctx.ready(pollable).await?,));
+        "[method]pollable.block" => |ctx, pollable: Resource<DynPollable>| ctx.poll(vec![pollable]).await.map(|_| ());
+    });
+    linker.instance(&wasi("io/poll"))?.resource("pollable", ResourceType::host::<DynPollable>(), |mut store, rep| {
+        let ctx = store.data_mut();
+        ctx.deadlines.remove(&rep);
+        ctx.table.drop(Resource::<DynPollable>::new_own(rep))
+    })
+}
+
+fn add_input(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    functions!(linker, &wasi("io/streams"), {
+        "[method]input-stream.read" => |ctx, stream: Resource<DynInputStream>, length: u64| {
+            let read = ctx.read(stream, length, false).await;
+            ctx.wit(read)
+        };
+        "[method]input-stream.blocking-read" => |ctx, stream: Resource<DynInputStream>, length: u64| {
+            let read = ctx.read(stream, length, true).await;
+            ctx.wit(read)
+        };
+        "[method]input-stream.skip" => |ctx, stream: Resource<DynInputStream>, length: u64| {
+            let skipped = ctx.skip(stream, length, false).await;
+            ctx.wit(skipped)
+        };
+        "[method]input-stream.blocking-skip" => |ctx, stream: Resource<DynInputStream>, length: u64| {
+            let skipped = ctx.skip(stream, length, true).await;
+            ctx.wit(skipped)
+        };
+    });
+    linker.instance(&wasi("io/streams"))?.resource_async(
+        "input-stream",
+        ResourceType::host::<DynInputStream>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                ctx.body_stream_dropped(rep).await?;
+                wasmtime_wasi::p2::bindings::io::streams::HostInputStream::drop(
+                    &mut ctx.table,
+                    Resource::<DynInputStream>::new_own(rep),
+                )
+                .await
+            })
+        },
+    )
+}
+
+fn add_output(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    functions!(linker, &wasi("io/streams"), {
+        "[method]output-stream.check-write" => |ctx, stream: Resource<DynOutputStream>| {
+            let permit = ctx.check_write(stream).await;
+            ctx.wit(permit)
+        };
+        "[method]output-stream.write" => |ctx, stream: Resource<DynOutputStream>, bytes: Vec<u8>| {
+            let written = ctx.write(stream, bytes, false).await;
+            ctx.wit(written)
+        };
+        "[method]output-stream.blocking-write-and-flush" => |ctx, stream: Resource<DynOutputStream>, bytes: Vec<u8>| {
+            let written = ctx.write(stream, bytes, true).await;
+            ctx.wit(written)
+        };
+        "[method]output-stream.write-zeroes" => |ctx, stream: Resource<DynOutputStream>, count: u64| {
+            let written = ctx.write_zeroes(stream, count, false).await;
+            ctx.wit(written)
+        };
+        "[method]output-stream.blocking-write-zeroes-and-flush" => |ctx, stream: Resource<DynOutputStream>, count: u64| {
+            let written = ctx.write_zeroes(stream, count, true).await;
+            ctx.wit(written)
+        };
+        "[method]output-stream.splice" => |ctx, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, length: u64| {
+            let spliced = ctx.splice(to, from, length).await;
+            ctx.wit(spliced)
+        };
+        "[method]output-stream.blocking-splice" => |ctx, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, length: u64| {
+            let spliced = ctx.splice(to, from, length).await;
+            ctx.wit(spliced)
+        };
+    });
+    linker.instance(&wasi("io/streams"))?.resource_async(
+        "output-stream",
+        ResourceType::host::<DynOutputStream>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                ctx.log_streams.remove(&rep);
+                wasmtime_wasi::p2::bindings::io::streams::HostOutputStream::drop(
+                    &mut ctx.table,
+                    Resource::<DynOutputStream>::new_own(rep),
+                )
+                .await
+            })
+        },
+    )
+}

@@ -1,0 +1,46 @@
+//! `wasi:logging`: goes to the oplog.
+
+use super::functions;
+use crate::WorkerCtx;
+use emet_oplog::LogLevel;
+use wasmtime::component::{ComponentType, Lift, Linker};
+
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+enum Level {
+    #[component(name = "trace")]
+    Trace,
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "error")]
+    Error,
+    #[component(name = "critical")]
+    Critical,
+}
+
+impl From<Level> for LogLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+            Level::Critical => Self::Critical,
+        }
+    }
+}
+
+pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    functions!(linker, "wasi:logging/logging", {
+        "log" => |ctx, level: Level, context: String, message: String| {
+            ctx.log(level.into(), &context, &message).await
+        };
+    });
+    Ok(())
+}

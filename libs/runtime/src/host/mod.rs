@@ -1,0 +1,63 @@
+//! The interfaces that a guest can import, one module per WIT package.
+//!
+//! Most of WASI is taken from wasmtime-wasi; the modules here define the functions again whose
+//! effects must be recorded. What a module records is in its `FUNCTIONS`.
+
+mod cli;
+mod clocks;
+mod filesystem;
+mod io;
+mod logging;
+mod random;
+
+use crate::WorkerCtx;
+use crate::log::HostFnInfo;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+/// The version of WASI that wasmtime-wasi defines. Guests that import an earlier 0.2.x are linked
+/// with it by the rules of semantic versions.
+const WASI_VERSION: &str = "0.2.12";
+
+/// The full name of an interface of WASI.
+fn wasi(interface: &str) -> String {
+    format!("wasi:{interface}@{WASI_VERSION}")
+}
+
+/// Defines functions of an interface; each gets the worker's context and its parameters, and gives
+/// a tuple of its results.
+macro_rules! functions {
+    ($linker:expr, $interface:expr, { $($name:literal => |$ctx:ident $(, $arg:ident : $ty:ty)*| $body:expr;)* }) => {{
+        let mut interface = $linker.instance($interface)?;
+        $(interface.func_wrap_async(
+            $name,
+            |mut store: wasmtime::StoreContextMut<'_, $crate::WorkerCtx>, ($($arg,)*): ($($ty,)*)| {
+                Box::new(async move {
+                    let $ctx = store.data_mut();
+                    $body
+                })
+            },
+        )?;)*
+    }};
+}
+use functions;
+
+/// A linker with everything that guests can import.
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
+    let mut linker = Linker::new(engine);
+    linker.allow_shadowing(true);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    io::add(&mut linker)?;
+    clocks::add(&mut linker)?;
+    random::add(&mut linker)?;
+    cli::add(&mut linker)?;
+    filesystem::add(&mut linker)?;
+    logging::add(&mut linker)?;
+    Ok(linker)
+}
+
+/// Describes a recorded host function.
+pub fn describe(name: &str) -> Option<&'static dyn HostFnInfo> {
+    let modules = [cli::FUNCTIONS, clocks::FUNCTIONS, filesystem::FUNCTIONS, io::FUNCTIONS, random::FUNCTIONS];
+    modules.into_iter().flatten().find(|f| f.name() == name).copied()
+}

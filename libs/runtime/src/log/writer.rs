@@ -1,0 +1,261 @@
+//! Appends to the oplog of one worker.
+
+use super::{EventHub, Payloads};
+use bytes::Bytes;
+use emet_api::WorkerEvent;
+use emet_model::{OplogIndex, Timestamp, WorkerError, WorkerId};
+use emet_oplog::{Entry, EntryKind, Fold, LogLevel, WorkerState, codec};
+use emet_storage::{Append, LogError, LogKey, LogStore, Summary};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Entries read from the store at a time.
+const READ_CHUNK: usize = 2048;
+
+/// The only writer of one worker's log: it gives out the indexes, keeps the fold up to date, and
+/// makes entries durable in the order of their indexes (law L3). Shared by the worker's actor,
+/// which accepts requests, and its guest, which records effects.
+pub struct OplogWriter {
+    /// The worker.
+    pub worker: WorkerId,
+    /// Where its large payloads are.
+    pub payloads: Payloads,
+    /// Those who watch it.
+    pub events: EventHub,
+    store: Arc<dyn LogStore>,
+    key: LogKey,
+    epoch: u64,
+    inner: Mutex<Inner>,
+    /// Held by the one append that is under way.
+    appending: Arc<tokio::sync::Mutex<()>>,
+}
+
+struct Inner {
+    fold: Fold,
+    /// Encoded entries that were not handed to the store yet; the last one has index `state.index`.
+    buffer: Vec<Bytes>,
+    /// Last index handed to the store.
+    submitted: OplogIndex,
+    /// What the store's mark says, or will say after the append under way.
+    marked_unfinished: bool,
+    /// Set by the first failed append: nothing is written after it (law L8).
+    failed: Option<WorkerError>,
+}
+
+/// The name of a worker's log in the store.
+pub fn log_key(worker: &WorkerId) -> LogKey {
+    LogKey { group: *worker.component_id.0.as_bytes(), name: worker.worker_name.clone() }
+}
+
+/// The present, in milliseconds since the epoch.
+pub fn now() -> Timestamp {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A log failure as the worker's callers see it.
+pub fn log_failure(error: &LogError) -> WorkerError {
+    WorkerError::unknown(format!("oplog: {error}"))
+}
+
+/// Reads a stored log and folds it; a worker without entries has an empty state.
+pub async fn read_state(store: &dyn LogStore, worker: &WorkerId) -> Result<WorkerState, WorkerError> {
+    let key = log_key(worker);
+    let mut fold = Fold::new();
+    loop {
+        let mut next = 1;
+        loop {
+            let records = store.read(&key, next, READ_CHUNK).await.map_err(|e| log_failure(&e))?;
+            let read = records.len();
+            for record in records {
+                next = record.index + 1;
+                fold.apply(record.index, &decode(record.index, record.data)?);
+            }
+            if read < READ_CHUNK {
+                break;
+            }
+        }
+        match fold.finish() {
+            Ok(state) => return Ok(state),
+            Err(again) => fold = again,
+        }
+    }
+}
+
+/// Reads entries from an index on.
+pub async fn read_entries(
+    store: &dyn LogStore,
+    worker: &WorkerId,
+    from: OplogIndex,
+    count: usize,
+) -> Result<Vec<(OplogIndex, Entry)>, WorkerError> {
+    let records = store.read(&log_key(worker), from, count).await.map_err(|e| log_failure(&e))?;
+    records.into_iter().map(|r| Ok((r.index, decode(r.index, r.data)?))).collect()
+}
+
+fn decode(index: OplogIndex, data: Bytes) -> Result<Entry, WorkerError> {
+    codec::decode(data).map_err(|e| WorkerError::unknown(format!("oplog entry {index} is damaged: {e}")))
+}
+
+impl OplogWriter {
+    /// A writer of a log whose stored entries fold to `state`.
+    pub fn new(worker: WorkerId, store: Arc<dyn LogStore>, payloads: Payloads, epoch: u64, state: WorkerState, unfinished: bool) -> Self {
+        let submitted = state.index;
+        Self {
+            key: log_key(&worker),
+            worker,
+            payloads,
+            events: EventHub::default(),
+            store,
+            epoch,
+            inner: Mutex::new(Inner {
+                fold: Fold::from_state(state),
+                buffer: Vec::new(),
+                submitted,
+                marked_unfinished: unfinished,
+                failed: None,
+            }),
+            appending: Arc::new(tokio::sync::Mutex::new(())),
+        }
+    }
+
+    /// Adds an entry and gives its index. It is durable after the next [`Self::commit`].
+    pub fn add(&self, kind: EntryKind) -> OplogIndex {
+        let entry = Entry { timestamp: now(), kind };
+        self.publish(&entry);
+        let bytes = codec::encode(&entry);
+        let mut inner = self.inner.lock();
+        let index = inner.fold.state().index + 1;
+        inner.fold.apply(index, &entry);
+        inner.buffer.push(bytes);
+        index
+    }
+
+    /// Index of the last added entry.
+    pub fn last_index(&self) -> OplogIndex {
+        self.inner.lock().fold.state().index
+    }
+
+    /// Entries that wait for a commit.
+    pub fn buffered(&self) -> usize {
+        self.inner.lock().buffer.len()
+    }
+
+    /// Looks at the folded state, the entries not yet durable included.
+    pub fn with_state<R>(&self, look: impl FnOnce(&WorkerState) -> R) -> R {
+        look(self.inner.lock().fold.state())
+    }
+
+    /// Makes everything added so far durable. Survives being dropped half-way: the append goes on.
+    pub async fn commit(self: &Arc<Self>) -> Result<(), WorkerError> {
+        self.append(None).await
+    }
+
+    /// As [`Self::commit`], and replaces the cached summary of the worker.
+    pub async fn commit_with_summary(self: &Arc<Self>, summary: Bytes) -> Result<(), WorkerError> {
+        self.append(Some(summary)).await
+    }
+
+    async fn append(self: &Arc<Self>, summary: Option<Bytes>) -> Result<(), WorkerError> {
+        let turn = self.appending.clone().lock_owned().await;
+        let Some(append) = self.take_buffer(summary)? else { return Ok(()) };
+        let this = self.clone();
+        // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
+        // outcome behind.
+        let appended = tokio::spawn(async move {
+            let result = this.store.append(append).await.map_err(|e| log_failure(&e));
+            if let Err(error) = &result {
+                this.inner.lock().failed = Some(error.clone());
+            }
+            drop(turn);
+            result
+        });
+        appended.await.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
+    }
+
+    fn take_buffer(&self, summary: Option<Bytes>) -> Result<Option<Append>, WorkerError> {
+        let mut inner = self.inner.lock();
+        if let Some(error) = &inner.failed {
+            return Err(error.clone());
+        }
+        if inner.buffer.is_empty() && summary.is_none() {
+            return Ok(None);
+        }
+        let index = inner.fold.state().index;
+        let unfinished = inner.fold.state().is_unfinished();
+        let mark = (unfinished != inner.marked_unfinished).then_some(unfinished);
+        inner.marked_unfinished = unfinished;
+        let expected = inner.submitted + 1;
+        let records = std::mem::take(&mut inner.buffer);
+        assert_eq!(expected + records.len() as u64, index + 1, "buffered entries end at the last index");
+        inner.submitted = index;
+        Ok(Some(Append {
+            key: self.key.clone(),
+            epoch: self.epoch,
+            expected,
+            records,
+            unfinished: mark,
+            summary: summary.map(|data| Summary { index, data }),
+        }))
+    }
+
+    /// Folds the whole log again, after an entry that takes others back. Everything must be
+    /// committed, and nothing may be added meanwhile.
+    pub async fn refold(&self) -> Result<(), WorkerError> {
+        let state = read_state(self.store.as_ref(), &self.worker).await?;
+        let mut inner = self.inner.lock();
+        assert_eq!(state.index, inner.submitted, "everything was committed before folding again");
+        if inner.buffer.is_empty() {
+            inner.fold = Fold::from_state(state);
+        }
+        Ok(())
+    }
+
+    /// Stored entries from an index on; what is not committed is not among them.
+    pub async fn read(&self, from: OplogIndex, count: usize) -> Result<Vec<(OplogIndex, Entry)>, WorkerError> {
+        read_entries(self.store.as_ref(), &self.worker, from, count).await
+    }
+
+    /// One stored entry.
+    pub async fn read_one(&self, index: OplogIndex) -> Result<Entry, WorkerError> {
+        let found = self.read(index, 1).await?.pop();
+        match found {
+            Some((at, entry)) if at == index => Ok(entry),
+            _ => Err(WorkerError::unknown(format!("oplog entry {index} is missing"))),
+        }
+    }
+
+    fn publish(&self, entry: &Entry) {
+        let timestamp = entry.timestamp;
+        let event = match &entry.kind {
+            EntryKind::Log { level: LogLevel::Stdout, message, .. } => {
+                WorkerEvent::StdOut { timestamp, bytes: message.as_bytes().to_vec() }
+            }
+            EntryKind::Log { level: LogLevel::Stderr, message, .. } => {
+                WorkerEvent::StdErr { timestamp, bytes: message.as_bytes().to_vec() }
+            }
+            EntryKind::Log { level, context, message } => WorkerEvent::Log {
+                timestamp,
+                level: format!("{level:?}"),
+                context: context.clone(),
+                message: message.clone(),
+            },
+            EntryKind::Invoked(i) => WorkerEvent::InvocationStart {
+                timestamp,
+                function: i.function.clone(),
+                idempotency_key: i.key.clone(),
+            },
+            EntryKind::Completed { .. } => match self.with_state(|s| s.current.clone()) {
+                Some(current) => WorkerEvent::InvocationFinished {
+                    timestamp,
+                    function: current.function,
+                    idempotency_key: current.key,
+                },
+                None => return,
+            },
+            _ => return,
+        };
+        self.events.publish(event);
+    }
+}

@@ -1,0 +1,39 @@
+//! What the workers of a node share.
+
+use crate::memory::MemoryBudget;
+use crate::network::NetworkPolicy;
+use crate::promises::Promises;
+use emet_api::{Components, Workers};
+use emet_storage::{BlobStore, KvStore};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+/// The services that host functions use, and the settings they obey.
+pub struct Node {
+    /// Key-value data.
+    pub kv: Arc<dyn KvStore>,
+    /// Objects.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Promises.
+    pub promises: Promises,
+    /// Component versions.
+    pub components: Arc<dyn Components>,
+    /// Workers, this node's and others; set once the executor exists, which owns this.
+    pub workers: OnceLock<Weak<dyn Workers>>,
+    /// Memory that workers may use together.
+    pub memory: Arc<MemoryBudget>,
+    /// Waiting for a time that is further away gives the instance up.
+    pub suspend_after: Duration,
+    /// Addresses that guests may reach.
+    pub network: NetworkPolicy,
+    /// Where the directories of loaded workers are.
+    pub work_dir: PathBuf,
+}
+
+impl Node {
+    /// The workers.
+    pub fn workers(&self) -> wasmtime::Result<Arc<dyn Workers>> {
+        self.workers.get().and_then(Weak::upgrade).ok_or_else(|| wasmtime::format_err!("the node is shutting down"))
+    }
+}
