@@ -133,6 +133,9 @@ pub struct Component {
     pub component_type: ComponentType,
     /// Files each worker starts with.
     pub files: Vec<InitialFile>,
+    /// SHA-256 of the binary, in hex.
+    #[serde(default)]
+    pub wasm_digest: String,
     /// Always empty: plugins are not offered.
     #[serde(default)]
     pub installed_plugins: Vec<String>,

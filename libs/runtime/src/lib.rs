@@ -1,1 +1,32 @@
-//! emet-runtime
+//! Workers in memory: components on wasmtime, with every effect of a guest in its oplog.
+//!
+//! * [`engine`]: the one configuration of the engine
+//! * [`ComponentCache`]: compiled and linked component versions
+//! * [`Instance`]: a worker in memory; calls of its exports
+//! * [`WorkerCtx`] and [`host`]: the state and the functions behind a guest's imports
+//! * [`log`]: the one mechanism by which they are durable
+
+mod component;
+mod ctx;
+mod instance;
+mod memory;
+mod node;
+mod promises;
+mod resources;
+mod stop;
+mod vals;
+
+pub mod engine;
+pub mod files;
+pub mod host;
+pub mod log;
+pub mod network;
+
+pub use component::{ComponentCache, Prepared};
+pub use ctx::WorkerCtx;
+pub use instance::{Instance, result_type};
+pub use memory::{MemoryAccount, MemoryBudget};
+pub use host::http::HttpClient;
+pub use node::Node;
+pub use promises::{PromiseState, Promises};
+pub use stop::Stop;

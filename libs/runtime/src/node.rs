@@ -1,9 +1,11 @@
 //! What the workers of a node share.
 
+use crate::host::http::HttpClient;
 use crate::memory::MemoryBudget;
 use crate::network::NetworkPolicy;
 use crate::promises::Promises;
 use emet_api::{Components, Workers};
+use emet_model::RetryPolicy;
 use emet_storage::{BlobStore, KvStore};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
@@ -25,8 +27,12 @@ pub struct Node {
     pub memory: Arc<MemoryBudget>,
     /// Waiting for a time that is further away gives the instance up.
     pub suspend_after: Duration,
+    /// Client for outgoing requests, under the network policy.
+    pub http: HttpClient,
     /// Addresses that guests may reach.
     pub network: NetworkPolicy,
+    /// Policy of workers that set none.
+    pub retry_policy: RetryPolicy,
     /// Where the directories of loaded workers are.
     pub work_dir: PathBuf,
 }

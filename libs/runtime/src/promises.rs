@@ -1,11 +1,15 @@
 //! Promises: values that a worker waits for and somebody delivers (guest spec 4.1).
 
 use bytes::Bytes;
-use emet_model::{PromiseId, WorkerError, WorkerId};
+use emet_model::{ComponentId, PromiseId, WorkerError, WorkerId};
 use emet_storage::{Batch, KvStore};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 const SPACE: &str = "promises";
+const WAITERS: &str = "promise-waiters";
 /// First byte of a stored promise.
 const PENDING: u8 = 0;
 const COMPLETE: u8 = 1;
@@ -23,6 +27,8 @@ pub enum PromiseState {
 #[derive(Clone)]
 pub struct Promises {
     kv: Arc<dyn KvStore>,
+    /// Tells those who wait in memory that some promise of this node was completed.
+    completed: Arc<Notify>,
 }
 
 fn prefix(worker: &WorkerId) -> Vec<u8> {
@@ -31,6 +37,13 @@ fn prefix(worker: &WorkerId) -> Vec<u8> {
     key.extend(u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes());
     key.extend(name);
     key
+}
+
+/// The inverse of [`prefix`].
+fn worker_of(key: &[u8]) -> Option<WorkerId> {
+    let (component, rest) = key.split_at_checked(16)?;
+    let name = std::str::from_utf8(rest.get(4..)?).ok()?;
+    Some(WorkerId::new(ComponentId(Uuid::from_slice(component).ok()?), name))
 }
 
 fn key(id: &PromiseId) -> Vec<u8> {
@@ -46,7 +59,7 @@ fn failed(error: impl std::fmt::Display) -> WorkerError {
 impl Promises {
     /// Promises in a store.
     pub fn new(kv: Arc<dyn KvStore>) -> Self {
-        Self { kv }
+        Self { kv, completed: Arc::new(Notify::new()) }
     }
 
     /// Makes a promise, unless it exists.
@@ -78,6 +91,31 @@ impl Promises {
             Some(_) => Ok(false),
             None => Err(WorkerError::PromiseNotFound { promise_id: id.clone() }),
         }
+    }
+
+    /// Notes that a worker waits for a promise. To be called before looking at its state, so that
+    /// whoever completes it either sees the waiter or is seen by it.
+    pub async fn add_waiter(&self, id: &PromiseId, waiter: &WorkerId) -> Result<(), WorkerError> {
+        let key = [key(id), prefix(waiter)].concat();
+        self.kv.apply(Batch::new().put(WAITERS, key, Bytes::new())).await.map_err(failed).map(drop)
+    }
+
+    /// Takes the workers that wait for a promise.
+    pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
+        let prefix = key(id);
+        let found = self.kv.scan(WAITERS, &prefix, None, usize::MAX).await.map_err(failed)?;
+        let waiters = found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
+        let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(WAITERS, key));
+        self.kv.apply(batch).await.map_err(failed)?;
+        self.completed.notify_waiters();
+        Ok(waiters)
+    }
+
+    /// Waits until some promise of this node may have been completed.
+    pub async fn changed(&self) {
+        let notified = self.completed.notified();
+        // The completion may happen on another node: look again from time to time.
+        drop(tokio::time::timeout(Duration::from_secs(1), notified).await);
     }
 
     /// Removes a promise.

@@ -1,12 +1,12 @@
 //! Values between Emet and wasmtime. The only place of these conversions.
 
-use emet_values::{Type, Value};
+use emet_values::{ResourceMode, Type, Value};
 use wasmtime::component::{ResourceAny, Val};
 
 /// Turns guest resources into handles and back.
 pub trait Handles {
     /// The resource that a handle names; the reason why not.
-    fn lower(&mut self, uri: &str, id: u64) -> Result<ResourceAny, String>;
+    fn lower(&mut self, uri: &str, id: u64, owned: bool) -> Result<ResourceAny, String>;
     /// A handle for a resource that the guest hands out.
     fn lift(&mut self, resource: ResourceAny) -> Value;
 }
@@ -47,7 +47,9 @@ pub fn lower(ty: &Type, value: Value, handles: &mut dyn Handles) -> Result<Val, 
         (Type::Result { err, .. }, Value::Result(Err(value))) => {
             Val::Result(Err(lower_boxed(err.as_deref(), value, handles)?))
         }
-        (Type::Handle { .. }, Value::Handle { uri, resource_id }) => Val::Resource(handles.lower(&uri, resource_id)?),
+        (Type::Handle { mode, .. }, Value::Handle { uri, resource_id }) => {
+            Val::Resource(handles.lower(&uri, resource_id, *mode == ResourceMode::Owned)?)
+        }
         (ty, value) => return Err(format!("expected {ty:?}, got {value:?}")),
     })
 }

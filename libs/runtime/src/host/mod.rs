@@ -6,14 +6,17 @@
 mod cli;
 mod clocks;
 mod filesystem;
+mod golem;
+pub(crate) mod http;
 mod io;
 mod logging;
 mod random;
 
 use crate::WorkerCtx;
 use crate::log::HostFnInfo;
+use emet_model::Component as Metadata;
 use wasmtime::Engine;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 
 /// The version of WASI that wasmtime-wasi defines. Guests that import an earlier 0.2.x are linked
 /// with it by the rules of semantic versions.
@@ -53,11 +56,23 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
     cli::add(&mut linker)?;
     filesystem::add(&mut linker)?;
     logging::add(&mut linker)?;
+    http::add(&mut linker)?;
+    golem::add(&mut linker)?;
     Ok(linker)
+}
+
+/// The linker of one component: what it imports from other components is added.
+pub(crate) fn link_component(
+    linker: &Linker<WorkerCtx>,
+    _component: &Component,
+    _metadata: &Metadata,
+) -> wasmtime::Result<Linker<WorkerCtx>> {
+    Ok(linker.clone())
 }
 
 /// Describes a recorded host function.
 pub fn describe(name: &str) -> Option<&'static dyn HostFnInfo> {
-    let modules = [cli::FUNCTIONS, clocks::FUNCTIONS, filesystem::FUNCTIONS, io::FUNCTIONS, random::FUNCTIONS];
-    modules.into_iter().flatten().find(|f| f.name() == name).copied()
+    let modules =
+        [cli::FUNCTIONS, clocks::FUNCTIONS, filesystem::FUNCTIONS, http::FUNCTIONS, io::FUNCTIONS, random::FUNCTIONS];
+    modules.into_iter().flatten().chain(golem::recorded()).find(|f| f.name() == name).copied()
 }

@@ -3,7 +3,7 @@
 use super::{HostFn, OplogWriter};
 use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
-use emet_model::{IdempotencyKey, OplogIndex, WorkerError};
+use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, WorkerError};
 use emet_oplog::{
     CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
 };
@@ -32,6 +32,8 @@ pub struct Journal {
     open_regions: Vec<OplogIndex>,
     /// Key of the current invocation.
     pub current_key: Option<IdempotencyKey>,
+    /// Policy that the guest has set, as far as it has come.
+    pub retry_policy: Option<RetryPolicy>,
 }
 
 type Result<T> = std::result::Result<T, wasmtime::Error>;
@@ -53,6 +55,7 @@ impl Journal {
             open_writes,
             open_regions,
             current_key: None,
+            retry_policy: None,
         }
     }
 
