@@ -99,7 +99,10 @@ fn bytes_that_are_refused() {
         (&[][..], DecodeError::Truncated),
         (&[0x0d, 0x05, 0x61], DecodeError::Truncated),
         (&[0x10, 0xff, 0xff, 0xff, 0xff, 0x0f], DecodeError::Truncated),
-        (&[0x17, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01], DecodeError::Truncated),
+        (
+            &[0x17, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+            DecodeError::Truncated,
+        ),
         (&[0x00, 0x00], DecodeError::Trailing(1)),
         (&[0x0e], DecodeError::Tag(0x0e)),
         (&[0xff], DecodeError::Tag(0xff)),
@@ -152,7 +155,8 @@ fn invalid_types_are_explained() {
     let error = |json| serde_json::from_value::<Type>(json).unwrap_err().to_string();
     assert_eq!(error(json!({"type": "Strg"})), "invalid type: unknown type \"Strg\"");
     assert_eq!(error(json!({"type": "List"})), "invalid type: missing key \"inner\"");
-    let deep = (0..MAX_DEPTH).fold(json!({"type": "U8"}), |t, _| json!({"type": "List", "inner": t}));
+    let deep =
+        (0..MAX_DEPTH).fold(json!({"type": "U8"}), |t, _| json!({"type": "List", "inner": t}));
     assert!(error(deep).contains("deeper than 128"));
 }
 
@@ -218,13 +222,9 @@ fn json_input_is_generous() {
         (&Type::U32, json!(1e3), Value::U32(1000)),
         (&Type::F32, json!("Infinity"), Value::F32(f32::INFINITY)),
         (&Type::F64, json!(3), Value::F64(3.0)),
-        (&nested, json!({"some": {"some": 1}}), Value::some(Value::some(Value::U8(1)))),
+        (&nested, json!({"some": 1}), Value::some(Value::some(Value::U8(1)))),
     ] {
-        // The inner option is not nested itself, so only the outer wrapping is understood there.
-        match json::decode(typ, &json) {
-            Ok(read) => assert_eq!(read, value),
-            Err(errors) => assert_eq!(errors, ["in $ expected u8, got object"]),
-        }
+        assert_eq!(json::decode(typ, &json), Ok(value));
     }
 }
 
