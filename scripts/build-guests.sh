@@ -25,3 +25,9 @@ for source in "$root"/tests/guests/src/*.rs; do
   name=$(basename "$source" .rs)
   [[ $name == lib ]] || collect "examples/${name//-/_}.wasm" "$name"
 done
+
+# Names in OUT that begin with example- belong to examples/prebuilt.
+build examples/rust-cart/Cargo.toml
+collect rust_cart.wasm example-cart
+build examples/rust-snippets/Cargo.toml
+collect rust_snippets.wasm example-snippets

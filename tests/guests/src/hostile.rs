@@ -42,6 +42,7 @@ world guest {
 use exports::test::hostile::api::Guest;
 use std::cell::RefCell;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use wasi::clocks::monotonic_clock;
 use wasi::io::poll::{Pollable, poll};
 
@@ -52,10 +53,13 @@ thread_local!(static KEPT: RefCell<Vec<Pollable>> = const { RefCell::new(Vec::ne
 
 const MIB: usize = 1 << 20;
 
-// The array keeps the compiler from turning the recursion into a loop.
+// Keeps everything in locals, so that the engine's stack overflows before the one in linear memory. The pointer keeps
+// the compiler from seeing the recursion.
+static NEXT: AtomicPtr<()> = AtomicPtr::new(recurse as fn(u64) -> u64 as *mut ());
+
 fn recurse(depth: u64) -> u64 {
-    let frame = black_box([depth; 16]);
-    if black_box(true) { recurse(depth + 1) + frame[3] } else { frame[0] }
+    let next: fn(u64) -> u64 = unsafe { std::mem::transmute(NEXT.load(Ordering::Relaxed)) };
+    next(depth + 1).wrapping_mul(3) + depth
 }
 
 impl Guest for Hostile {
