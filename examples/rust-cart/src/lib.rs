@@ -49,7 +49,10 @@ impl Guest for Cart {
 
     fn update_item_quantity(product_id: String, quantity: u32) {
         state(|s| {
-            println!("Setting the quantity of product {product_id} to {quantity} in the cart of user {}", s.user);
+            println!(
+                "Setting the quantity of product {product_id} to {quantity} in the cart of user {}",
+                s.user
+            );
             for item in s.items.iter_mut().filter(|item| item.product_id == product_id) {
                 item.quantity = quantity;
             }

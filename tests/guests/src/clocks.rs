@@ -60,13 +60,16 @@ impl Guest for Clocks {
     }
 
     fn sleep_during_poll(ms: Vec<u64>) -> Vec<u32> {
-        let mut timers: Vec<_> =
-            (0..).zip(ms).map(|(i, ms)| (i, monotonic_clock::subscribe_duration(ms * MS))).collect();
+        let mut timers: Vec<_> = (0..)
+            .zip(ms)
+            .map(|(i, ms)| (i, monotonic_clock::subscribe_duration(ms * MS)))
+            .collect();
         let mut done = Vec::new();
         while !timers.is_empty() {
             let ready = poll::poll(&timers.iter().map(|(_, t)| t).collect::<Vec<_>>());
             // Later ones first, so that positions stay right while removing.
-            let mut fired: Vec<u32> = ready.iter().rev().map(|i| timers.remove(*i as usize).0).collect();
+            let mut fired: Vec<u32> =
+                ready.iter().rev().map(|i| timers.remove(*i as usize).0).collect();
             fired.reverse();
             done.extend(fired);
         }

@@ -112,6 +112,9 @@ impl api::GuestCounter for Counter {
 
     fn merge_counters(a: api::Counter, b: api::Counter) -> api::Counter {
         let (a, b) = (a.into_inner::<Counter>(), b.into_inner::<Counter>());
-        api::Counter::new(Counter::make(format!("{}+{}", a.name, b.name), a.value.get() + b.value.get()))
+        api::Counter::new(Counter::make(
+            format!("{}+{}", a.name, b.name),
+            a.value.get() + b.value.get(),
+        ))
     }
 }

@@ -71,17 +71,22 @@ fn step(n: u64) -> u64 {
     let env = get_environment();
     let count = match env.iter().find(|(name, _)| name == "PORT") {
         Some((_, port)) => {
-            let request = new_request(&Method::Get, &format!("http://localhost:{port}/step/{n}"), &[]);
+            let request =
+                new_request(&Method::Get, &format!("http://localhost:{port}/step/{n}"), &[]);
             let response = response_of(&send(request).unwrap()).unwrap();
             let body = body_text(&response.consume().unwrap()).unwrap();
             body.trim().parse().unwrap_or_else(|_| panic!("step {n} answered {body:?}"))
         }
         None => {
-            let worker = env.iter().find(|(name, _)| name == "GOLEM_WORKER_NAME").map_or("", |(_, v)| v);
+            let worker =
+                env.iter().find(|(name, _)| name == "GOLEM_WORKER_NAME").map_or("", |(_, v)| v);
             let bucket = Bucket::open_bucket(&format!("steps-{worker}")).unwrap();
             let key = n.to_string();
             let before = match eventual::get(&bucket, &key).unwrap() {
-                Some(v) => String::from_utf8(v.incoming_value_consume_sync().unwrap()).unwrap().parse().unwrap(),
+                Some(v) => String::from_utf8(v.incoming_value_consume_sync().unwrap())
+                    .unwrap()
+                    .parse()
+                    .unwrap(),
                 None => 0,
             };
             let value = OutgoingValue::new_outgoing_value();
@@ -177,7 +182,12 @@ impl Guest for Durability {
 
     fn fail_with_policy(max_attempts: u32, delay_ms: u64) {
         let delay = delay_ms * 1_000_000;
-        host::set_retry_policy(RetryPolicy { max_attempts, min_delay: delay, max_delay: delay, multiplier: 1.0 });
+        host::set_retry_policy(RetryPolicy {
+            max_attempts,
+            min_delay: delay,
+            max_delay: delay,
+            multiplier: 1.0,
+        });
         eprintln!("about to fail");
         panic!("failed as asked");
     }

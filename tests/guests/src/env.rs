@@ -77,7 +77,9 @@ impl Guest for Env {
     }
 
     fn log_all(context: String, message: String) {
-        for level in [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical] {
+        for level in
+            [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Critical]
+        {
             log(level, &context, &message);
         }
     }

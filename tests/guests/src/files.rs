@@ -111,7 +111,8 @@ impl Guest for Files {
     fn set_times(path: String, modified_ns: u64, accessed_ns: u64) -> Outcome {
         let at = |ns| UNIX_EPOCH + Duration::from_nanos(ns);
         let file = OpenOptions::new().write(true).open(path).map_err(text)?;
-        file.set_times(FileTimes::new().set_modified(at(modified_ns)).set_accessed(at(accessed_ns))).map_err(text)
+        file.set_times(FileTimes::new().set_modified(at(modified_ns)).set_accessed(at(accessed_ns)))
+            .map_err(text)
     }
 
     fn set_size(path: String, size: u64) -> Outcome {

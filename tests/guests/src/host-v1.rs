@@ -41,9 +41,9 @@ world guest {
 "# });
 
 use exports::test::host_v1::api::Guest;
+use golem::api1_1_5::context::{self, AttributeValue};
 use golem::api1_1_5::host::{self, *};
 use golem::api1_1_5::oplog::{GetOplog, OplogEntry, SearchOplog, WrappedFunctionType};
-use golem::api1_1_5::context::{self, AttributeValue};
 use golem::durability::durability;
 use std::cell::Cell;
 
@@ -55,8 +55,12 @@ thread_local!(static TOTAL: Cell<u64> = const { Cell::new(0) });
 fn name(entry: &OplogEntry) -> String {
     // The case's name, without what is in it.
     let text = match entry {
-        OplogEntry::ImportedFunctionInvoked(p) => return format!("imported-function-invoked {}", p.function_name),
-        OplogEntry::ExportedFunctionInvoked(p) => return format!("exported-function-invoked {}", p.function_name),
+        OplogEntry::ImportedFunctionInvoked(p) => {
+            return format!("imported-function-invoked {}", p.function_name);
+        }
+        OplogEntry::ExportedFunctionInvoked(p) => {
+            return format!("exported-function-invoked {}", p.function_name);
+        }
         OplogEntry::Create(_) => "create",
         OplogEntry::ExportedFunctionCompleted(_) => "exported-function-completed",
         OplogEntry::Suspend(_) => "suspend",
@@ -175,7 +179,12 @@ impl Guest for HostV1 {
         let begin = durability::begin_durable_function(kind);
         let value = if durability::current_durable_execution_state().is_live {
             let value = wasi::random::random::get_random_u64();
-            durability::persist_durable_function_invocation("test::durable-random", &[], &value.to_be_bytes(), kind);
+            durability::persist_durable_function_invocation(
+                "test::durable-random",
+                &[],
+                &value.to_be_bytes(),
+                kind,
+            );
             value
         } else {
             let read = durability::read_persisted_durable_function_invocation();

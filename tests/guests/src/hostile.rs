@@ -122,13 +122,16 @@ impl Guest for Hostile {
     }
 
     fn many_timers(n: u32) -> u32 {
-        let timers: Vec<_> = (0..n).map(|_| monotonic_clock::subscribe_duration(1_000_000)).collect();
+        let timers: Vec<_> =
+            (0..n).map(|_| monotonic_clock::subscribe_duration(1_000_000)).collect();
         poll(&timers.iter().collect::<Vec<_>>()).len() as u32
     }
 
     fn fill_disk(files: u32) -> Result<(), String> {
         let contents = vec![b'x'; MIB];
-        (0..files).try_for_each(|i| std::fs::write(format!("/fill-{i}"), &contents).map_err(|e| e.to_string()))
+        (0..files).try_for_each(|i| {
+            std::fs::write(format!("/fill-{i}"), &contents).map_err(|e| e.to_string())
+        })
     }
 
     fn random_flood(bytes: u64) -> u64 {

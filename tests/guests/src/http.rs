@@ -62,12 +62,20 @@ fn fetch(url: &str) -> Outcome<IncomingResponse> {
 }
 
 fn pairs(fields: &Fields) -> Vec<(String, String)> {
-    fields.entries().into_iter().map(|(k, v)| (k, String::from_utf8_lossy(&v).into_owned())).collect()
+    fields
+        .entries()
+        .into_iter()
+        .map(|(k, v)| (k, String::from_utf8_lossy(&v).into_owned()))
+        .collect()
 }
 
 fn whole(response: &IncomingResponse) -> Outcome<Response> {
     let body = response.consume().map_err(|()| "no body")?;
-    Ok(Response { status: response.status(), headers: pairs(&response.headers()), body: body_text(&body)? })
+    Ok(Response {
+        status: response.status(),
+        headers: pairs(&response.headers()),
+        body: body_text(&body)?,
+    })
 }
 
 fn no_body(e: ()) -> String {
@@ -187,7 +195,8 @@ impl Guest for Http {
         options.set_connect_timeout(Some(ms * 1_000_000)).map_err(|()| "timeout refused")?;
         options.set_first_byte_timeout(Some(ms * 1_000_000)).map_err(|()| "timeout refused")?;
         let request = new_request(&Method::Get, &url, &[]);
-        let future = outgoing_handler::handle(request, Some(options)).map_err(|e| format!("{e:?}"))?;
+        let future =
+            outgoing_handler::handle(request, Some(options)).map_err(|e| format!("{e:?}"))?;
         whole(&response_of(&future)?)
     }
 }

@@ -107,7 +107,9 @@ impl Guest for KeyValue {
     }
 
     fn get_async(bucket: String, key: String, chunk: u64) -> Outcome<Option<Vec<u8>>> {
-        let Some(value) = eventual::get(&open(&bucket)?, &key).map_err(text)? else { return Ok(None) };
+        let Some(value) = eventual::get(&open(&bucket)?, &key).map_err(text)? else {
+            return Ok(None);
+        };
         let stream = value.incoming_value_consume_async().map_err(text)?;
         let mut bytes = Vec::new();
         loop {

@@ -163,7 +163,9 @@ impl Guest for Kitchen {
         x
     }
 
-    fn echo_result_nested(x: Result<Option<u8>, Result<u8, String>>) -> Result<Option<u8>, Result<u8, String>> {
+    fn echo_result_nested(
+        x: Result<Option<u8>, Result<u8, String>>,
+    ) -> Result<Option<u8>, Result<u8, String>> {
         x
     }
 

@@ -30,7 +30,11 @@ use golem::api0_2_0::host::{self, *};
 struct Metadata;
 export!(Metadata);
 
-fn enumerate(component: ComponentId, filter: Option<&WorkerAnyFilter>, precise: bool) -> Vec<Vec<WorkerMetadata>> {
+fn enumerate(
+    component: ComponentId,
+    filter: Option<&WorkerAnyFilter>,
+    precise: bool,
+) -> Vec<Vec<WorkerMetadata>> {
     let workers = GetWorkers::new(component, filter, precise);
     std::iter::from_fn(|| workers.get_next()).collect()
 }
@@ -44,7 +48,11 @@ impl Guest for Metadata {
         host::get_worker_metadata(&worker_id)
     }
 
-    fn get_workers(component: ComponentId, filter: Option<WorkerAnyFilter>, precise: bool) -> Vec<WorkerMetadata> {
+    fn get_workers(
+        component: ComponentId,
+        filter: Option<WorkerAnyFilter>,
+        precise: bool,
+    ) -> Vec<WorkerMetadata> {
         enumerate(component, filter.as_ref(), precise).into_iter().flatten().collect()
     }
 
@@ -58,7 +66,8 @@ impl Guest for Metadata {
         let filter = WorkerAnyFilter { filters: vec![all] };
         let component = host::get_self_metadata().worker_id.component_id;
         let pages = enumerate(component, Some(&filter), precise);
-        let mut names: Vec<_> = pages.into_iter().flatten().map(|w| w.worker_id.worker_name).collect();
+        let mut names: Vec<_> =
+            pages.into_iter().flatten().map(|w| w.worker_id.worker_name).collect();
         names.sort();
         names
     }

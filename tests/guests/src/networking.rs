@@ -26,7 +26,9 @@ world guest {
 use exports::test::networking::api::Guest;
 use wasi::sockets::instance_network::instance_network;
 use wasi::sockets::ip_name_lookup::resolve_addresses;
-use wasi::sockets::network::{ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
+use wasi::sockets::network::{
+    ErrorCode, IpAddress, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress,
+};
 use wasi::sockets::tcp_create_socket::create_tcp_socket;
 use wasi::sockets::udp_create_socket::create_udp_socket;
 

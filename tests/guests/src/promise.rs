@@ -35,7 +35,9 @@ fn newer(id: &v0::PromiseId) -> v1::PromiseId {
     let uuid = &id.worker_id.component_id.uuid;
     v1::PromiseId {
         worker_id: v1::WorkerId {
-            component_id: v1::ComponentId { uuid: v1::Uuid { high_bits: uuid.high_bits, low_bits: uuid.low_bits } },
+            component_id: v1::ComponentId {
+                uuid: v1::Uuid { high_bits: uuid.high_bits, low_bits: uuid.low_bits },
+            },
             worker_name: id.worker_id.worker_name.clone(),
         },
         oplog_idx: id.oplog_idx,

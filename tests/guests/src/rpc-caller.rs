@@ -58,7 +58,9 @@ impl Guest for Caller {
     }
 
     fn add_later(uri: String, n: u64) -> Result<(), String> {
-        connect(uri).invoke(&format!("{API}.{{add}}"), &[u64_value(n)]).map_err(|e| format!("{e:?}"))
+        connect(uri)
+            .invoke(&format!("{API}.{{add}}"), &[u64_value(n)])
+            .map_err(|e| format!("{e:?}"))
     }
 
     fn add_async(uri: String, n: u64) -> Result<u64, String> {
@@ -68,7 +70,10 @@ impl Guest for Caller {
     fn add_both(first: String, second: String, n: u64, ms: u64) -> Result<u64, String> {
         let (first, second) = (connect(first), connect(second));
         let start = |rpc: &WasmRpc| {
-            rpc.async_invoke_and_await(&format!("{API}.{{slow-add}}"), &[u64_value(n), u64_value(ms)])
+            rpc.async_invoke_and_await(
+                &format!("{API}.{{slow-add}}"),
+                &[u64_value(n), u64_value(ms)],
+            )
         };
         let (a, b) = (start(&first), start(&second));
         Ok(wait(&a)? + wait(&b)?)
@@ -85,7 +90,8 @@ impl Guest for Caller {
     fn counter(uri: String, name: String) -> Result<u64, String> {
         let rpc = connect(uri);
         let call = |function: &str, params: &[WitValue]| {
-            rpc.invoke_and_await(&format!("{API}.{{{function}}}"), params).map_err(|e| format!("{e:?}"))
+            rpc.invoke_and_await(&format!("{API}.{{{function}}}"), params)
+                .map_err(|e| format!("{e:?}"))
         };
         let made = call("[constructor]counter", &[string_value(&name)])?;
         let [WitNode::TupleValue(_), WitNode::Handle(handle)] = made.nodes.as_slice() else {
@@ -104,7 +110,8 @@ impl Guest for Caller {
         let mut last = 0;
         for _ in 0..n {
             for rpc in [&first, &second] {
-                last = u64_result(rpc.invoke_and_await(&format!("{API}.{{add}}"), &[u64_value(1)]))?;
+                last =
+                    u64_result(rpc.invoke_and_await(&format!("{API}.{{add}}"), &[u64_value(1)]))?;
             }
         }
         Ok(last)

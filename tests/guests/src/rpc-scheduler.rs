@@ -23,8 +23,8 @@ world guest {
 
 use exports::test::rpc_scheduler::api::Guest;
 use golem::rpc0_1_3::types::{
-    CancellationToken, RpcError, Uri, ValueAndType, WasmRpc, WitNode, WitType, WitTypeNode, WitValue, extract_type,
-    extract_value,
+    CancellationToken, RpcError, Uri, ValueAndType, WasmRpc, WitNode, WitType, WitTypeNode,
+    WitValue, extract_type, extract_value,
 };
 use std::cell::RefCell;
 use wasi::clocks::wall_clock::{self, Datetime};
@@ -44,12 +44,17 @@ fn after(seconds: u64) -> Datetime {
 
 impl Guest for Scheduler {
     fn add_in(uri: String, n: u64, seconds: u64) {
-        connect(uri).schedule_invocation(after(seconds), &format!("{API}.{{add}}"), &[u64_value(n)]);
+        connect(uri).schedule_invocation(
+            after(seconds),
+            &format!("{API}.{{add}}"),
+            &[u64_value(n)],
+        );
     }
 
     fn add_in_cancelable(uri: String, n: u64, seconds: u64) -> u32 {
         let function = format!("{API}.{{add}}");
-        let token = connect(uri).schedule_cancelable_invocation(after(seconds), &function, &[u64_value(n)]);
+        let token =
+            connect(uri).schedule_cancelable_invocation(after(seconds), &function, &[u64_value(n)]);
         TOKENS.with_borrow_mut(|tokens| {
             tokens.push(Some(token));
             tokens.len() as u32 - 1
@@ -61,7 +66,10 @@ impl Guest for Scheduler {
     }
 
     fn extract(n: u64) -> (String, String) {
-        let both = || ValueAndType { value: u64_value(n), typ: WitType { nodes: vec![WitTypeNode::PrimU64Type] } };
+        let both = || ValueAndType {
+            value: u64_value(n),
+            typ: WitType { nodes: vec![WitTypeNode::PrimU64Type] },
+        };
         let value = extract_value(&both());
         let typ = extract_type(&both());
         (format!("{:?}", value.nodes[0]), format!("{:?}", typ.nodes[0]))

@@ -54,7 +54,8 @@ impl save_snapshot::Guest for V5 {
 
 impl load_snapshot::Guest for V5 {
     fn load(bytes: Vec<u8>) -> Result<(), String> {
-        let bytes = bytes.try_into().map_err(|b: Vec<u8>| format!("{} bytes instead of 8", b.len()))?;
+        let bytes =
+            bytes.try_into().map_err(|b: Vec<u8>| format!("{} bytes instead of 8", b.len()))?;
         STATE.set(u64::from_be_bytes(bytes));
         println!("loaded {}", STATE.get());
         Ok(())
