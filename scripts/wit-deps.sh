@@ -21,8 +21,10 @@ rm -rf "$out"/deps/wasi-io-0.2.0 "$out"/deps/wasi-clocks-0.2.0
 for f in "$http"/wit/deps/*.wit; do
   name=$(basename "$f" .wit)
   mkdir -p "$out/deps/wasi-$name-0.2.0"
-  # What came after 0.2.0 is hidden behind a feature that nobody switches on.
-  sed -E 's/@since\(version = 0\.2\.[1-9][0-9]*\)/@unstable(feature = later)/
+  # What came after 0.2.0 is hidden behind a feature that nobody switches on, except for the alias field-name, which
+  # older functions are spelled with today.
+  sed -E '/@since\(version = 0\.2\.[1-9][0-9]*\)/{N; s/^[^\n]*\n(.*type field-name )/\1/}
+          s/@since\(version = 0\.2\.[1-9][0-9]*\)/@unstable(feature = later)/
           s/(wasi:[a-z]+(\/[a-z-]+)?)@0\.2\.[0-9]+/\1@0.2.0/' "$f" >"$out/deps/wasi-$name-0.2.0/$name.wit"
 done
 echo '// Made by scripts/wit-deps.sh.

@@ -63,7 +63,8 @@ fn interface(resolve: &Resolve, name: &str, id: InterfaceId, lines: &mut BTreeSe
 }
 
 fn signature(resolve: &Resolve, f: &Function) -> String {
-    let params: Vec<_> = f.params.iter().map(|p| format!("{}: {}", p.name, ty(resolve, &p.ty))).collect();
+    let params: Vec<_> =
+        f.params.iter().map(|p| format!("{}: {}", p.name, ty(resolve, &p.ty))).collect();
     let result = f.result.as_ref().map(|t| format!(" -> {}", ty(resolve, t))).unwrap_or_default();
     format!("({}){result}", params.join(", "))
 }
@@ -84,13 +85,23 @@ fn definition(resolve: &Resolve, id: TypeId) -> String {
     let join = |items: Vec<String>| items.join(", ");
     match &resolve.types[id].kind {
         TypeDefKind::Record(r) => {
-            format!("record({})", join(r.fields.iter().map(|f| format!("{}: {}", f.name, t(&f.ty))).collect()))
+            format!(
+                "record({})",
+                join(r.fields.iter().map(|f| format!("{}: {}", f.name, t(&f.ty))).collect())
+            )
         }
         TypeDefKind::Variant(v) => {
-            format!("variant({})", join(v.cases.iter().map(|c| format!("{}: {}", c.name, o(&c.ty))).collect()))
+            format!(
+                "variant({})",
+                join(v.cases.iter().map(|c| format!("{}: {}", c.name, o(&c.ty))).collect())
+            )
         }
-        TypeDefKind::Enum(e) => format!("enum({})", join(e.cases.iter().map(|c| c.name.clone()).collect())),
-        TypeDefKind::Flags(f) => format!("flags({})", join(f.flags.iter().map(|f| f.name.clone()).collect())),
+        TypeDefKind::Enum(e) => {
+            format!("enum({})", join(e.cases.iter().map(|c| c.name.clone()).collect()))
+        }
+        TypeDefKind::Flags(f) => {
+            format!("flags({})", join(f.flags.iter().map(|f| f.name.clone()).collect()))
+        }
         TypeDefKind::Tuple(x) => format!("tuple<{}>", join(x.types.iter().map(t).collect())),
         TypeDefKind::List(x) => format!("list<{}>", t(x)),
         TypeDefKind::Option(x) => format!("option<{}>", t(x)),

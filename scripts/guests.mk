@@ -1,0 +1,32 @@
+# Guest components. Included by the top Makefile; paths are relative to the repository's root.
+# Nothing here is needed to build or test Emet: what tests use is checked in under tests/guests/prebuilt.
+
+.PHONY: guest-toolchain guests guests-check guests-update examples-ts example-c wit-check
+
+## The compiler for guests, under target/guest-toolchain (once; about 1.5 minutes and 500 MB).
+guest-toolchain:
+	scripts/setup-guests.sh
+
+## All Rust guests and examples into target/guests.
+guests:
+	scripts/build-guests.sh target/guests
+
+## Whether the checked-in guests are what their sources give.
+guests-check:
+	scripts/check-prebuilt.sh
+
+## Replaces the checked-in guests.
+guests-update:
+	scripts/check-prebuilt.sh --update
+
+## The TypeScript examples (npm; 11 MB each) into examples/ts-*/build.
+examples-ts:
+	for d in examples/ts-cart examples/ts-snippets; do (cd $$d && npm install --silent --no-audit --no-fund && npm run -s build) || exit 1; done
+
+## The C example (Python's ziglang package, npm) into examples/c-counter/build.
+example-c:
+	cd examples/c-counter && ./build.sh
+
+## Whether wit/ agrees with the published packages.
+wit-check:
+	scripts/compare-wit.sh
