@@ -10,7 +10,7 @@ pub mod workers;
 
 pub use components::{ComponentError, Components, NewComponent};
 pub use workers::{
-    Cursor, FileContent, FileKind, FileNode, Invocation, InvokeParameters, OplogPage,
+    Caller, Cursor, FileContent, FileKind, FileNode, Invocation, InvokeParameters, OplogPage,
     OplogPosition, PublicOplogEntry, RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage,
     Workers,
 };

@@ -27,6 +27,19 @@ pub enum InvokeParameters {
     Typed(Vec<TypedValue>),
     /// Plain JSON, to be typed by the component's metadata.
     Json(Vec<serde_json::Value>),
+    /// Values, to be checked against the component's metadata.
+    Values(Vec<emet_values::Value>),
+}
+
+/// The worker that makes a call; a worker made by the call inherits from it (guest spec 5.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Its identity.
+    pub worker_id: WorkerId,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Its environment.
+    pub env: Vec<(String, String)>,
 }
 
 /// A call of an exported function.
@@ -40,6 +53,8 @@ pub struct Invocation {
     pub idempotency_key: Option<IdempotencyKey>,
     /// `traceparent` and `tracestate` of the caller.
     pub trace: Vec<(String, String)>,
+    /// Set for calls by workers.
+    pub caller: Option<Caller>,
 }
 
 /// Where an enumeration goes on: the sequence number after which it continues.
@@ -250,6 +265,10 @@ pub trait Workers: Send + Sync + 'static {
         mode: UpdateMode,
         target: ComponentVersion,
     ) -> Result<(), WorkerError>;
+    /// Invokes at a time; the returned id can cancel it.
+    async fn schedule(&self, target: Target, invocation: Invocation, at: Timestamp) -> Result<String, WorkerError>;
+    /// Cancels a scheduled invocation that has not started; otherwise nothing happens.
+    async fn cancel_scheduled(&self, id: &str) -> Result<(), WorkerError>;
     /// Completes a promise; false if it was completed before.
     async fn complete_promise(&self, promise: PromiseId, data: Bytes) -> Result<bool, WorkerError>;
     /// Forgets the end of a worker's history.

@@ -1,15 +1,17 @@
 //! What belongs to a loaded worker beside its memory: the state of its host functions.
 
 use crate::files::WorkerFiles;
+use crate::host::http::{Exchanges, Hooks};
 use crate::log::Journal;
+use crate::memory::MemoryAccount;
 use crate::node::Node;
-use emet_model::{ComponentType, ComponentVersion, WorkerId};
-use emet_oplog::LogLevel;
+use emet_model::{Component, ComponentType, ComponentVersion, WorkerId};
+use emet_oplog::{Create, LogLevel};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 /// Largest text of one log entry, in bytes; longer output is cut into several (docs/limits.md).
@@ -39,9 +41,9 @@ pub struct WorkerCtx {
     pub files: WorkerFiles,
     pub(crate) wasi: WasiCtx,
     pub(crate) http: WasiHttpCtx,
-    pub(crate) http_hooks: crate::host::http::Hooks,
+    pub(crate) http_hooks: Hooks,
     /// HTTP exchanges that have not ended.
-    pub(crate) exchanges: crate::host::http::Exchanges,
+    pub(crate) exchanges: Exchanges,
     /// Timers among the pollables, by their place in the table.
     pub(crate) deadlines: HashMap<u32, Option<SystemTime>>,
     /// Streams that go to the log, by their place in the table.
@@ -49,7 +51,7 @@ pub struct WorkerCtx {
     /// Device and inode of read-only initial files.
     pub(crate) read_only: HashSet<(u64, u64)>,
     /// Linear memory granted so far, in bytes.
-    pub(crate) memory: crate::memory::MemoryAccount,
+    pub(crate) memory: MemoryAccount,
 }
 
 impl WorkerCtx {
@@ -80,5 +82,46 @@ impl WasiView for WorkerCtx {
 impl WasiHttpView for WorkerCtx {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.http_hooks }
+    }
+}
+
+impl WorkerCtx {
+    /// The context of a worker that is about to be instantiated.
+    pub fn new(
+        node: Arc<Node>,
+        create: &Create,
+        component: &Component,
+        journal: Journal,
+        files: WorkerFiles,
+        read_only: HashSet<(u64, u64)>,
+        memory: MemoryAccount,
+    ) -> wasmtime::Result<Self> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.preopened_dir(files.path(), "/", FsPerms::ReadWrite)?;
+        wasi.preopened_dir(files.path(), ".", FsPerms::ReadWrite)?;
+        let policy = node.network.clone();
+        wasi.allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true).socket_addr_check(move |address, _use| {
+            let allowed = policy.refuses(address.ip()).is_none();
+            Box::pin(async move { allowed })
+        });
+        Ok(Self {
+            worker: create.worker_id.clone(),
+            component_version: component.versioned_component_id.version,
+            component_type: component.component_type,
+            args: create.args.clone(),
+            env: create.env.clone(),
+            journal,
+            table: ResourceTable::new(),
+            files,
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            http_hooks: Hooks::new(node.http.clone()),
+            exchanges: Exchanges::default(),
+            deadlines: HashMap::new(),
+            log_streams: HashMap::new(),
+            read_only,
+            memory,
+            node,
+        })
     }
 }

@@ -6,7 +6,7 @@ use crate::resources::{GuestResources, IndexKey};
 use crate::vals;
 use emet_model::WorkerError;
 use emet_oplog::EntryKind;
-use emet_values::{FunctionName, FunctionRef, FunctionType, ResolvedFunction, Type, Value, wave};
+use emet_values::{FunctionName, FunctionRef, FunctionType, ResolvedFunction, Value, wave};
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmtime::component::{Func, Instance as WasmInstance, Val};
@@ -31,15 +31,6 @@ struct Export {
     name: FunctionName,
     resolved: ResolvedFunction,
     func: Option<Func>,
-}
-
-/// A call whose function and parameters were checked.
-#[derive(Clone, Debug)]
-pub struct CheckedCall {
-    /// Full name of the function as it is recorded.
-    pub function: String,
-    /// The function's type, the handle of a method included.
-    pub signature: FunctionType,
 }
 
 impl Instance {
@@ -86,7 +77,7 @@ impl Instance {
                     Err(error) => return Ok(Err(error)),
                 };
                 let handle = self.resources.handle(id);
-                let is_method = export.resolved.function.starts_with("[method]");
+                let is_method = export.resolved.name.starts_with("[method]");
                 let params = if is_method { std::iter::once(handle).chain(params).collect() } else { params };
                 self.call_export(&export, params).await?
             }
@@ -95,13 +86,18 @@ impl Instance {
         Ok(called)
     }
 
+    /// Whether the component exports a function.
+    pub fn has_export(&mut self, function: &str) -> bool {
+        self.export(function).is_ok_and(|e| e.func.is_some())
+    }
+
     fn export(&mut self, function: &str) -> Result<Arc<Export>, String> {
         if let Some(export) = self.functions.get(function) {
             return Ok(export.clone());
         }
         let name = FunctionName::parse(function)?;
         let resolved = name.resolve(&self.prepared.metadata.metadata.exports)?;
-        let func = self.find(resolved.interface.as_deref(), &resolved.function);
+        let func = self.find(resolved.interface.as_deref(), &resolved.name);
         let export = Arc::new(Export { name, resolved, func });
         self.functions.insert(function.to_owned(), export.clone());
         Ok(export)
@@ -118,9 +114,9 @@ impl Instance {
 
     async fn call_export(&mut self, export: &Export, params: Vec<Value>) -> wasmtime::Result<Result<Value, WorkerError>> {
         let Some(func) = export.func else {
-            return Ok(Err(WorkerError::invalid(format!("could not load function {}", export.resolved.function))));
+            return Ok(Err(WorkerError::invalid(format!("could not load function {}", export.resolved.name))));
         };
-        let signature = &export.resolved.signature;
+        let signature = &export.resolved.typ;
         let lowered: Result<Vec<Val>, String> =
             signature.params.iter().zip(params).map(|((_, ty), value)| vals::lower(ty, value, &mut self.resources)).collect();
         let lowered = match lowered {
@@ -147,15 +143,15 @@ impl Instance {
 
     /// The resource that inline arguments name, constructed on first use within this invocation.
     async fn indexed_resource(&mut self, export: &Export) -> wasmtime::Result<Result<u64, WorkerError>> {
-        let Some((resource, texts)) = export.name.function.indexed() else {
+        let (Some(constructor_name), Some(texts)) = (export.name.index_constructor(), export.name.function.index()) else {
             return Ok(Err(WorkerError::invalid("the function name has no constructor arguments")));
         };
-        let constructor_name = FunctionName { interface: export.name.interface.clone(), function: FunctionRef::Constructor(resource.to_owned()) };
+        let resource = export.name.function.resource().unwrap_or_default();
         let constructor = match self.export(&constructor_name.to_string()) {
             Ok(constructor) => constructor,
             Err(reason) => return Ok(Err(WorkerError::invalid(reason))),
         };
-        let signature = &constructor.resolved.signature;
+        let signature = &constructor.resolved.typ;
         let params = match emet_values::indexed_params(texts, signature) {
             Ok(params) => params,
             Err(errors) => return Ok(Err(WorkerError::ParamTypeMismatch { details: errors.join("; ") })),
@@ -214,18 +210,6 @@ fn result_value(signature: &FunctionType, values: Vec<Value>) -> Value {
     match signature.results.iter().any(|(name, _)| name.is_some()) {
         true => Value::Record(values),
         false => Value::Tuple(values),
-    }
-}
-
-/// The type of [`Instance::call`]'s result.
-pub fn result_type(signature: &FunctionType) -> Type {
-    let types = || signature.results.iter().map(|(_, ty)| ty.clone());
-    match signature.results.iter().any(|(name, _)| name.is_some()) {
-        true => {
-            let names = signature.results.iter().enumerate().map(|(i, (name, _))| name.clone().unwrap_or_else(|| i.to_string()));
-            Type::Record(names.zip(types()).collect())
-        }
-        false => Type::Tuple(types().collect()),
     }
 }
 

@@ -24,7 +24,7 @@ pub mod network;
 
 pub use component::{ComponentCache, Prepared};
 pub use ctx::WorkerCtx;
-pub use instance::{Instance, result_type};
+pub use instance::Instance;
 pub use memory::{MemoryAccount, MemoryBudget};
 pub use host::http::HttpClient;
 pub use node::Node;

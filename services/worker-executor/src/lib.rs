@@ -1,1 +1,19 @@
-//! emet-worker-executor
+//! Runs workers: one actor per worker that has something to do.
+//!
+//! The way of an invocation: [`executor`] finds or makes the worker's actor; [`actor`] decides by
+//! the folded log whether it is new, queues or starts it; [`job`] loads the worker if needed,
+//! replays its log and calls the guest; the result is committed to the oplog and answered.
+
+mod actor;
+mod calls;
+mod executor;
+mod files;
+mod fork;
+mod job;
+mod listing;
+mod metadata;
+mod public;
+mod search;
+mod timers;
+
+pub use executor::{Executor, ExecutorOptions, Stores};

@@ -34,6 +34,8 @@ pub struct Journal {
     pub current_key: Option<IdempotencyKey>,
     /// Policy that the guest has set, as far as it has come.
     pub retry_policy: Option<RetryPolicy>,
+    /// Added when the replay ends: what it proves.
+    at_end: Option<EntryKind>,
 }
 
 type Result<T> = std::result::Result<T, wasmtime::Error>;
@@ -56,6 +58,7 @@ impl Journal {
             open_regions,
             current_key: None,
             retry_policy: None,
+            at_end: None,
         }
     }
 
@@ -67,6 +70,11 @@ impl Journal {
     /// The present persistence level.
     pub fn level(&self) -> PersistenceLevel {
         self.level
+    }
+
+    /// An entry to add when the whole log has been replayed: an update has succeeded then.
+    pub fn at_end(&mut self, kind: EntryKind) {
+        self.at_end = Some(kind);
     }
 
     /// Switches recording off or on (snapshot functions, guest spec 6.3).
@@ -277,7 +285,13 @@ impl Journal {
     pub async fn next(&mut self) -> Result<Option<(OplogIndex, Entry)>> {
         loop {
             match self.cursor.next() {
-                Step::Live => return Ok(None),
+                Step::Live => {
+                    if let Some(kind) = self.at_end.take() {
+                        self.add(kind);
+                        self.commit().await?;
+                    }
+                    return Ok(None);
+                }
                 Step::Read(from) => self.feed(from).await?,
                 Step::Entry(index, entry) => {
                     while let Some(from) = self.cursor.settle() {

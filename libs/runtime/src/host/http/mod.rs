@@ -20,7 +20,7 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::io::streams::HostInputStream as _;
 use wasmtime_wasi::p2::{DynInputStream, StreamError};
 use wasmtime_wasi_http::p2::bindings::http::types::{
-    self, ErrorCode, HostFutureIncomingResponse as _, HostFutureTrailers as _, HostIncomingBody as _, HostIncomingResponse as _,
+    self, ErrorCode, HostIncomingBody as _, HostIncomingResponse as _,
 };
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types::RequestOptions};
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody};
@@ -51,7 +51,7 @@ type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 type Got = Option<Result<Result<Resource<HostIncomingResponse>, ErrorCode>, ()>>;
 type GotTrailers = Option<Result<Result<Option<Resource<FieldMap>>, ErrorCode>, ()>>;
 
-fn headers_of(map: &HeaderMap) -> Headers {
+fn headers_of(map: &FieldMap) -> Headers {
     map.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
 }
 
@@ -90,20 +90,20 @@ impl WorkerCtx {
 
     async fn get_response(&mut self, future: Resource<HostFutureIncomingResponse>) -> wasmtime::Result<Got> {
         let Some(exchange) = self.exchanges.futures.get(&future.rep()).cloned() else {
-            return self.http().get(future);
+            return types::HostFutureIncomingResponse::get(&mut self.http(), future);
         };
         if let Some(answer) = self.journal.replay(&GET).await? {
             return self.replayed_response(future, exchange, answer);
         }
         exchange.resume();
         let rep = future.rep();
-        let got = self.http().get(future)?;
+        let got = types::HostFutureIncomingResponse::get(&mut self.http(), future)?;
         let (answer, got) = match got {
             None => (None, None),
             Some(Err(())) => return Ok(Some(Err(()))),
             Some(Ok(Ok(response))) => {
                 let found = self.table.get(&response)?;
-                let head = (found.status, headers_of(found.headers.as_ref()));
+                let head = (found.status, headers_of(&found.headers));
                 (Some(Ok(head)), Some(Ok(Ok(response))))
             }
             Some(Ok(Err(code))) => {
@@ -193,7 +193,7 @@ impl WorkerCtx {
                 self.resume_exchanges();
                 let read = match blocking {
                     true => self.table.blocking_read(stream, length).await,
-                    false => self.table.read(stream, length).await,
+                    false => self.table.read(stream, length),
                 };
                 let chunk = recordable(read)?;
                 let recorded = self.journal.record_in(function, Some(exchange.begin), length, &chunk).await;
@@ -220,7 +220,7 @@ impl WorkerCtx {
                 self.resume_exchanges();
                 let skip = match blocking {
                     true => self.table.blocking_skip(stream, length).await,
-                    false => self.table.skip(stream, length).await,
+                    false => self.table.skip(stream, length),
                 };
                 let skipped = recordable(skip)?;
                 let recorded = self.journal.record_in(function, Some(exchange.begin), length, &skipped).await;
@@ -244,7 +244,7 @@ impl WorkerCtx {
 
     async fn get_trailers(&mut self, trailers: Resource<HostFutureTrailers>) -> wasmtime::Result<GotTrailers> {
         let Some(exchange) = self.exchanges.trailers.get(&trailers.rep()).cloned() else {
-            return self.http().get_trailers_of(trailers);
+            return types::HostFutureTrailers::get(&mut self.http(), trailers);
         };
         let recorded = self.journal.replay(&TRAILERS).await?;
         let (live, got) = match recorded {
@@ -254,13 +254,13 @@ impl WorkerCtx {
             }
             None => {
                 self.resume_exchanges();
-                let got = self.http().get_trailers_of(trailers)?;
+                let got = types::HostFutureTrailers::get(&mut self.http(), trailers)?;
                 match got {
                     None => (None, None),
                     Some(Err(())) => return Ok(Some(Err(()))),
                     Some(Ok(Ok(None))) => (Some(Ok(None)), Some(Ok(Ok(None)))),
                     Some(Ok(Ok(Some(fields)))) => {
-                        let headers = headers_of(self.table.get(&fields)?.as_ref());
+                        let headers = headers_of(self.table.get(&fields)?);
                         (Some(Ok(Some(headers))), Some(Ok(Ok(Some(fields)))))
                     }
                     Some(Ok(Err(code))) => {
@@ -306,17 +306,6 @@ impl WorkerCtx {
     pub(super) async fn body_stream_dropped(&mut self, rep: u32) -> wasmtime::Result<()> {
         let exchange = self.exchanges.streams.remove(&rep);
         self.end_if_some(exchange).await
-    }
-}
-
-/// Stock `get` of two interfaces has one name: this gives the one of trailers its own.
-trait TrailersOf {
-    fn get_trailers_of(&mut self, trailers: Resource<HostFutureTrailers>) -> wasmtime::Result<GotTrailers>;
-}
-
-impl TrailersOf for wasmtime_wasi_http::WasiHttpCtxView<'_> {
-    fn get_trailers_of(&mut self, trailers: Resource<HostFutureTrailers>) -> wasmtime::Result<GotTrailers> {
-        types::HostFutureTrailers::get(self, trailers)
     }
 }
 

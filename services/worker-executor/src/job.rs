@@ -1,0 +1,271 @@
+//! What is done with a worker's instance: load and replay it, call it, take a snapshot.
+//!
+//! A job owns the instance while it runs. It can be dropped at any point: what the guest did is in
+//! the log writer, and the log is what the worker is rebuilt from.
+
+use crate::executor::Shared;
+use emet_engine::{Load, load_plan};
+use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
+use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
+use emet_runtime::files::WorkerFiles;
+use emet_runtime::log::{Journal, OplogWriter};
+use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, WorkerCtx};
+use emet_values::Value;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// A worker in memory, and its place among those that may be.
+pub(crate) struct Loaded {
+    pub(crate) instance: Instance,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a job is to do.
+pub(crate) enum Job {
+    /// Load the worker and replay its log, going on with what it was executing.
+    Load,
+    /// Start an invocation on the loaded instance.
+    Call(Invocation),
+    /// Save the state for a manual update.
+    Snapshot,
+}
+
+/// How a job ended.
+pub(crate) enum Ended {
+    /// The worker is in memory and executes nothing.
+    Ready,
+    /// Snapshot of the state.
+    Snapshot(Result<Vec<u8>, String>),
+    /// The request makes no sense for this worker; nothing happened.
+    Refused(WorkerError),
+    /// The worker cannot be made ready; its log is as it was.
+    NotLoaded(WorkerError),
+    /// The instance waits for a time or a promise and was given up.
+    Suspended(Option<SystemTime>),
+    /// The worker is to be rebuilt at once.
+    Restart,
+    /// The guest called exit.
+    Exited,
+    /// An attempt failed.
+    Failed(FailureKind, String),
+    /// The log cannot be written or read.
+    LogFailed(WorkerError),
+}
+
+/// An answer that became durable while a job ran.
+pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<(IdempotencyKey, Value)>;
+
+/// What a job works on.
+pub(crate) struct Scene {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Arc<OplogWriter>,
+    pub(crate) answers: Answers,
+}
+
+impl Scene {
+    /// Runs a job. The instance comes back if it can be used again.
+    pub(crate) async fn run(self, loaded: Option<Loaded>, job: Job) -> (Option<Loaded>, Ended) {
+        let mut loaded = loaded;
+        let ended = match job {
+            Job::Load => self.load(&mut loaded).await,
+            Job::Call(invocation) => self.start(&mut loaded, invocation).await,
+            Job::Snapshot => self.snapshot(&mut loaded).await,
+        };
+        match ended {
+            Ok(ended @ (Ended::Ready | Ended::Refused(_) | Ended::Snapshot(Ok(_)))) => (loaded, ended),
+            Ok(ended) => (None, ended),
+            Err(error) => {
+                let ended = self.classify(&error);
+                (None, ended)
+            }
+        }
+    }
+
+    /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
+    /// of an invocation.
+    async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
+        let plan = self.writer.with_state(load_plan);
+        let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
+        let prepared = match self.shared.cache.get(id).await {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(Ended::NotLoaded(error)),
+        };
+        let place = self.shared.place().await;
+        let ctx = match self.context(&prepared, &plan).await {
+            Ok(ctx) => ctx,
+            Err(error) => return Ok(Ended::NotLoaded(error)),
+        };
+        let mut instance = Instance::new(prepared, ctx).await?;
+        if plan.snapshot.is_some() {
+            self.load_snapshot(&mut instance, &plan).await?;
+        }
+        let loaded = slot.insert(Loaded { instance, _place: place });
+        self.replay(&mut loaded.instance).await
+    }
+
+    async fn context(&self, prepared: &Prepared, plan: &Load) -> Result<WorkerCtx, WorkerError> {
+        let node = self.shared.node.clone();
+        let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
+        let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
+        let read_only = placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?;
+        let (create, target, memory) = self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
+        let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
+        let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, target, plan.skipped.clone()));
+        if let Some(update) = &plan.update {
+            journal.at_end(EntryKind::SuccessfulUpdate {
+                target: update.target,
+                component_size: prepared.metadata.component_size,
+                initial_memory: prepared.metadata.initial_memory(),
+            });
+        }
+        // What happens before a snapshot is loaded is not part of the log.
+        journal.set_recording(plan.snapshot.is_none());
+        let recorded = memory.max(prepared.metadata.initial_memory());
+        let account = MemoryAccount::new(node.memory.clone(), self.writer.clone(), recorded);
+        WorkerCtx::new(node, &create, &prepared.metadata, journal, files, read_only, account)
+            .map_err(|e| WorkerError::unknown(format!("{e:#}")))
+    }
+
+    /// Loads the state that replaces the history before it (guest spec 6.3, W3).
+    async fn load_snapshot(&self, instance: &mut Instance, plan: &Load) -> wasmtime::Result<()> {
+        let Some(snapshot) = &plan.snapshot else { return Ok(()) };
+        let bytes = self.writer.payloads.load_bytes(&snapshot.payload).await.map_err(Stop::from)?;
+        let Some(function) = find_snapshot_function(instance, "load") else {
+            wasmtime::bail!("Failed to find exported load-snapshot function");
+        };
+        let loaded = instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await?;
+        let loaded = loaded.map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
+        if let Some(reason) = snapshot_error(&loaded) {
+            wasmtime::bail!("Manual update failed to load snapshot: {reason}");
+        }
+        instance.ctx().journal.set_recording(true);
+        Ok(())
+    }
+
+    async fn replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
+        loop {
+            let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
+            match entry.kind {
+                EntryKind::Invoked(invocation) => {
+                    if let Some(ended) = self.execute(instance, invocation).await? {
+                        return Ok(ended);
+                    }
+                }
+                _ => return Err(diverged("ExportedFunctionInvoked", &entry, index)),
+            }
+        }
+    }
+
+    /// Starts an invocation on an instance that executes nothing.
+    async fn start(&self, loaded: &mut Option<Loaded>, invocation: Invocation) -> wasmtime::Result<Ended> {
+        let Some(loaded) = loaded else { return Ok(Ended::Restart) };
+        self.writer.add(EntryKind::Invoked(invocation.clone()));
+        match self.execute(&mut loaded.instance, invocation).await? {
+            None => Ok(Ended::Ready),
+            Some(ended) => Ok(ended),
+        }
+    }
+
+    /// Calls the guest for an invocation whose start is in the log, and records or compares its
+    /// result. Some: the call did not complete.
+    async fn execute(&self, instance: &mut Instance, invocation: Invocation) -> wasmtime::Result<Option<Ended>> {
+        let parameters = self.writer.payloads.load(&invocation.parameters).await.map_err(Stop::from)?;
+        let parameters = match parameters {
+            Value::Tuple(values) => values,
+            other => vec![other],
+        };
+        instance.ctx().journal.current_key = Some(invocation.key.clone());
+        let result = match instance.call(&invocation.function, parameters).await? {
+            Ok(result) => result,
+            Err(error) => return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string()))),
+        };
+        let journal = &mut instance.ctx().journal;
+        let response = self.writer.payloads.store(&result).await.map_err(Stop::from)?;
+        match journal.next().await? {
+            None => {
+                self.writer.add(EntryKind::Completed { response, consumed_fuel: 0 });
+                self.writer.commit().await.map_err(Stop::from)?;
+                drop(self.answers.send((invocation.key, result)));
+                Ok(None)
+            }
+            Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) if recorded == response => Ok(None),
+            Some((index, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) => {
+                let recorded = self.writer.payloads.load(&recorded).await.map_err(Stop::from)?;
+                Err(Stop::Diverged { expected: format!("result {result:?}"), got: format!("result {recorded:?}"), index }.into())
+            }
+            Some((index, entry)) => Err(diverged("ExportedFunctionCompleted", &entry, index)),
+        }
+    }
+
+    async fn snapshot(&self, loaded: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
+        let Some(loaded) = loaded else { return Ok(Ended::Restart) };
+        let instance = &mut loaded.instance;
+        let Some(function) = find_snapshot_function(instance, "save") else {
+            return Ok(Ended::Snapshot(Err("the component does not export save-snapshot".into())));
+        };
+        instance.ctx().journal.set_recording(false);
+        let saved = instance.call(&function, Vec::new()).await;
+        instance.ctx().journal.set_recording(true);
+        Ok(Ended::Snapshot(match saved {
+            Err(trap) => Err(format!("{trap:#}")),
+            Ok(Err(error)) => Err(error.to_string()),
+            Ok(Ok(value)) => snapshot_bytes(value).ok_or_else(|| "save-snapshot did not return a list of bytes".to_owned()),
+        }))
+    }
+
+    /// What an error of the guest's call stands for.
+    fn classify(&self, error: &wasmtime::Error) -> Ended {
+        match Stop::find(error) {
+            Some(Stop::Suspend { until }) => return Ended::Suspended(*until),
+            Some(Stop::Restart) => return Ended::Restart,
+            Some(Stop::Exit) => return Ended::Exited,
+            Some(Stop::Diverged { .. }) => return Ended::Failed(FailureKind::Diverged, self.describe(error)),
+            Some(Stop::OutOfMemory(_)) => return Ended::Failed(FailureKind::OutOfMemory, self.describe(error)),
+            Some(Stop::Node(failure)) => return Ended::LogFailed(failure.clone()),
+            None => {}
+        }
+        match error.downcast_ref::<wasmtime::Trap>() {
+            Some(wasmtime::Trap::StackOverflow) => Ended::Failed(FailureKind::StackOverflow, format!("Stack overflow{}", self.stderr())),
+            _ => Ended::Failed(FailureKind::Unknown, self.describe(error)),
+        }
+    }
+
+    fn describe(&self, error: &wasmtime::Error) -> String {
+        format!("{error:#}{}", self.stderr())
+    }
+
+    fn stderr(&self) -> String {
+        let stderr = self.writer.events.recent_stderr();
+        if stderr.is_empty() { String::new() } else { format!("\n\n{stderr}") }
+    }
+}
+
+fn diverged(expected: &str, entry: &Entry, index: OplogIndex) -> wasmtime::Error {
+    Stop::Diverged { expected: expected.to_owned(), got: entry.name().to_owned(), index }.into()
+}
+
+/// `save` or `load` of the newest snapshot interface that the component exports.
+fn find_snapshot_function(instance: &mut Instance, function: &str) -> Option<String> {
+    let names = ["1.1.5", "1.1.4", "1.1.3", "1.1.2", "1.1.1", "1.1.0", "0.2.2", "0.2.1", "0.2.0"];
+    let names = names.map(|version| format!("golem:api/{function}-snapshot@{version}.{{{function}}}"));
+    names.into_iter().find(|name| instance.has_export(name))
+}
+
+fn snapshot_bytes(value: Value) -> Option<Vec<u8>> {
+    let Value::Tuple(mut items) = value else { return None };
+    items.pop().and_then(|v| v.into_bytes()).map(Into::into)
+}
+
+/// The reason in an `err` of `load-snapshot`.
+fn snapshot_error(value: &Value) -> Option<String> {
+    let Value::Tuple(items) = value else { return None };
+    match items.first() {
+        Some(Value::Result(Err(Some(reason)))) => match reason.as_ref() {
+            Value::String(text) => Some(text.clone()),
+            other => Some(format!("{other:?}")),
+        },
+        Some(Value::Result(Err(None))) => Some("no reason given".into()),
+        _ => None,
+    }
+}
