@@ -1,7 +1,10 @@
 //! Bodies of the REST API v1 that are not types of `emet-model` (services spec 1).
 
 use crate::{Cursor, FileNode};
-use emet_model::{ComponentVersion, OplogIndex, UpdateMode, WorkerError, WorkerFilter, WorkerId};
+use emet_model::{
+    ComponentVersion, DynamicLinkedInstance, FilePermissions, OplogIndex, UpdateMode, WorkerError,
+    WorkerFilter, WorkerId,
+};
 use emet_values::TypedValue;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,6 +85,40 @@ pub struct UpdateWorkerRequest {
     pub mode: UpdateMode,
     /// To which version.
     pub target_version: ComponentVersion,
+}
+
+/// `POST …/fork`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForkWorkerRequest {
+    /// Name of the new worker, of the same component.
+    pub target_worker_name: String,
+    /// The last index of the history that it takes over.
+    pub oplog_index_cut_off: OplogIndex,
+}
+
+/// Part `filesPermissions` of an upload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FilesPermissions {
+    /// Permissions of single paths of the archive.
+    pub values: Vec<FilePermission>,
+}
+
+/// The permissions of one initial file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FilePermission {
+    /// Path in the worker.
+    pub path: String,
+    /// What the worker may do with it.
+    pub permissions: FilePermissions,
+}
+
+/// Part `dynamicLinking` of an upload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DynamicLinking {
+    /// Imported interface to how it is linked.
+    pub dynamic_linking: BTreeMap<String, DynamicLinkedInstance>,
 }
 
 /// Answer to `DELETE …/invocations/{key}`.
