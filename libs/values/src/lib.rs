@@ -6,6 +6,8 @@
 //! * [`wave`]: the text of the command line and of inline constructor arguments;
 //! * [`binary`]: the bytes of the operation log (`docs/format/values.md`);
 //! * [`tree`]: the flat node lists of `golem:rpc`;
+//! * [`wit`]: Rust types with a fixed WIT shape, for host call records;
+//! * [`names`]: textual function names and their lookup among exports.
 //!
 //! Absent on purpose: input and output, clocks, and the runtime's own value type; the runtime
 //! crate converts. Nothing here panics on input, however hostile; nesting is limited by
@@ -18,14 +20,18 @@ mod value;
 
 pub mod binary;
 pub mod json;
+pub mod names;
 pub mod tree;
 pub mod typed;
 pub mod wave;
+pub mod wit;
 
 pub use check::{check, check_type};
+pub use names::{FunctionName, FunctionRef, ResolvedFunction, indexed_params};
 pub use typed::TypedValue;
 pub use types::{Export, FunctionType, ResourceMode, Type, TypeError};
 pub use value::Value;
+pub use wit::{ValueError, Wit};
 
 /// The deepest nesting of a type or value that any codec accepts.
 ///
