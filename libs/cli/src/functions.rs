@@ -4,8 +4,7 @@ use crate::failure::Failure;
 use crate::suggest;
 use emet_api::InvokeParameters;
 use emet_values::{
-    Export, FunctionName, FunctionType, ResolvedFunction, Type, TypedValue, Value,
-    json, wave,
+    Export, FunctionName, FunctionType, ResolvedFunction, Type, TypedValue, Value, json, wave,
 };
 
 /// A function that was found, and the name that the server knows it by.

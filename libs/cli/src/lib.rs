@@ -95,11 +95,7 @@ pub fn execute(command: Command, options: &Options, root: clap::Command) -> Exit
     }
 }
 
-async fn dispatch(
-    command: Command,
-    options: &Options,
-    root: clap::Command,
-) -> Result<(), Failure> {
+async fn dispatch(command: Command, options: &Options, root: clap::Command) -> Result<(), Failure> {
     let context = || Context::new(options);
     match command {
         Command::Component(command) => component::run(&context()?, command).await,

@@ -113,7 +113,9 @@ impl Output {
     ) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.line(&to_text(serde_json::to_string(value))?),
-            Format::Yaml => self.line(&format!("---\n{}", to_text(serde_yaml_ng::to_string(value))?)),
+            Format::Yaml => {
+                self.line(&format!("---\n{}", to_text(serde_yaml_ng::to_string(value))?))
+            }
             Format::Table => self.line(&text()),
         }
     }

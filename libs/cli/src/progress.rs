@@ -74,7 +74,8 @@ pub(crate) fn size(bytes: u64) -> String {
 mod tests {
     #[test]
     fn sizes_are_readable() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")] {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 30, "3.0 GiB")]
+        {
             assert_eq!(super::size(bytes), text);
         }
     }

@@ -17,7 +17,8 @@ impl Context {
             return Ok(id);
         }
         let found = self.client.components(Some(text)).await?;
-        let ids: BTreeSet<_> = found.iter().map(|c| c.versioned_component_id.component_id).collect();
+        let ids: BTreeSet<_> =
+            found.iter().map(|c| c.versioned_component_id.component_id).collect();
         match (ids.first(), ids.len()) {
             (Some(id), 1) => Ok(*id),
             (Some(_), _) => Err(Failure::new(format!("several components are called {text}"))
@@ -29,7 +30,8 @@ impl Context {
     async fn unknown_component(&self, text: &str) -> Result<Failure, Failure> {
         let all = self.client.components(None).await?;
         let failure = Failure::new(format!("there is no component called {text}"));
-        let hint = suggest::hint(text, all.iter().map(|component| component.component_name.as_str()));
+        let hint =
+            suggest::hint(text, all.iter().map(|component| component.component_name.as_str()));
         Ok(failure.help(hint.unwrap_or_else(|| {
             format!("there are no components yet: emet component add {text} FILE.wasm")
         })))
@@ -79,10 +81,12 @@ impl Context {
 /// Splits `component/worker` or takes two words.
 pub(crate) fn split(words: &[String]) -> Result<(&str, &str), Failure> {
     match words {
-        [one] => one.rsplit_once('/').filter(|(c, w)| !c.is_empty() && !w.is_empty()).ok_or_else(|| {
-            Failure::usage(format!("'{one}' does not name a worker"))
-                .help("write COMPONENT/WORKER or COMPONENT WORKER")
-        }),
+        [one] => {
+            one.rsplit_once('/').filter(|(c, w)| !c.is_empty() && !w.is_empty()).ok_or_else(|| {
+                Failure::usage(format!("'{one}' does not name a worker"))
+                    .help("write COMPONENT/WORKER or COMPONENT WORKER")
+            })
+        }
         [component, worker] => Ok((component, worker)),
         _ => Err(Failure::usage("expected COMPONENT/WORKER or COMPONENT WORKER")),
     }

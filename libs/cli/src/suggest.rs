@@ -61,8 +61,12 @@ mod tests {
     #[test]
     fn only_close_names_are_suggested_best_first() {
         let names = ["add-item", "add-items", "checkout"];
-        assert_eq!(closest("add-itme", names.into_iter()), ["add-item"]);
-        assert_eq!(hint("ad-item", names.into_iter()).unwrap(), "did you mean add-item or add-items?");
+        assert_eq!(closest("add-itme", names.into_iter()), ["add-item", "add-items"]);
+        assert!(closest("remove", names.into_iter()).is_empty());
+        assert_eq!(
+            hint("ad-item", names.into_iter()).unwrap(),
+            "did you mean add-item or add-items?"
+        );
         assert_eq!(hint("zzz", ["b", "a"].into_iter()).unwrap(), "there are: a, b");
     }
 }

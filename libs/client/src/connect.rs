@@ -48,9 +48,7 @@ impl Client {
                 let body = response.body().as_deref().unwrap_or_default();
                 Err(ClientError::from_answer(response.status().as_u16(), body))
             }
-            Err(error) => {
-                Err(ClientError::Transport { url, reason: causes(&error) })
-            }
+            Err(error) => Err(ClientError::Transport { url, reason: causes(&error) }),
         }
     }
 }

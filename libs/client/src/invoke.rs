@@ -27,7 +27,9 @@ impl Call {
             Ok(InvokeParameter { typ: Some(parameter.typ.clone()), value })
         };
         let params = match &self.parameters {
-            InvokeParameters::Typed(values) => values.iter().map(typed).collect::<Result<_, _>>()?,
+            InvokeParameters::Typed(values) => {
+                values.iter().map(typed).collect::<Result<_, _>>()?
+            }
             InvokeParameters::Json(values) => values
                 .iter()
                 .map(|value| InvokeParameter { typ: None, value: value.clone() })

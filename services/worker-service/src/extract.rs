@@ -123,8 +123,7 @@ impl Query {
 
     /// The value of a key that must be there.
     pub(crate) fn required(&self, key: &str) -> Result<&str, ApiError> {
-        self.get(key)
-            .ok_or_else(|| ApiError::invalid(format!("Missing query parameter: {key}")))
+        self.get(key).ok_or_else(|| ApiError::invalid(format!("Missing query parameter: {key}")))
     }
 
     /// The value of a key as something else than text.
@@ -155,7 +154,8 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &App) -> Result<Self, ApiError> {
         check_content_type(request.headers())?;
-        let bytes = body::read(request.into_body(), "request body", state.limits.json_bytes).await?;
+        let bytes =
+            body::read(request.into_body(), "request body", state.limits.json_bytes).await?;
         parse_json(&bytes).map(Self).map_err(ApiError::invalid)
     }
 }

@@ -14,10 +14,8 @@ const WORKER: [&str; 2] = [
     "/v1/components/{component_id}/workers/{worker_name}/invoke-and-await",
     "/v1/components/{component_id}/workers/{worker_name}/invoke",
 ];
-const COMPONENT: [&str; 2] = [
-    "/v1/components/{component_id}/invoke-and-await",
-    "/v1/components/{component_id}/invoke",
-];
+const COMPONENT: [&str; 2] =
+    ["/v1/components/{component_id}/invoke-and-await", "/v1/components/{component_id}/invoke"];
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     let [worker_await, worker] = WORKER;

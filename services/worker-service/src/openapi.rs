@@ -112,11 +112,8 @@ fn path_kind(name: &str) -> &'static str {
 
 fn parameter(parameter: &Parameter) -> Value {
     let one = schema(parameter.kind);
-    let schema = if parameter.repeated {
-        map([("type", "array".into()), ("items", one)])
-    } else {
-        one
-    };
+    let schema =
+        if parameter.repeated { map([("type", "array".into()), ("items", one)]) } else { one };
     map([
         ("name", parameter.name.into()),
         ("in", parameter.place.into()),

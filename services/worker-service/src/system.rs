@@ -16,7 +16,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .named("version", "The version of the API, for clients that compare it to theirs.")
             .answers("VersionInfo"),
         get("/healthcheck", healthcheck)
-            .named("healthcheck", "200 when every part is ready, else 503 naming those that are not.")
+            .named(
+                "healthcheck",
+                "200 when every part is ready, else 503 naming those that are not.",
+            )
             .answers("{}"),
         get("/metrics", metrics)
             .named("metrics", "Metrics in the Prometheus text format.")

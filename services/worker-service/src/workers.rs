@@ -2,9 +2,7 @@
 
 use crate::endpoint::{Endpoint, delete as delete_of, get, post};
 use crate::errors::{Answer, ApiError, Empty, Json, done};
-use crate::extract::{
-    ComponentPath, JsonBody, Query, Segments, WorkerPath, valid_name,
-};
+use crate::extract::{ComponentPath, JsonBody, Query, Segments, WorkerPath, valid_name};
 use crate::state::App;
 use axum::extract::State;
 use emet_api::rest::{

@@ -33,7 +33,8 @@ fn form(path: &str, parts: &[(&str, &[u8])]) -> Request<Body> {
 #[tokio::test]
 async fn an_upload_takes_its_parts_in_any_order() {
     let api = Api::new();
-    let linking = br#"{"dynamicLinking":{"a:b/c":{"type":"WasmRpc","targetInterfaceName":{"r":"d:e/f"}}}}"#;
+    let linking =
+        br#"{"dynamicLinking":{"a:b/c":{"type":"WasmRpc","targetInterfaceName":{"r":"d:e/f"}}}}"#;
     let parts: &[(&str, &[u8])] = &[
         ("component", b"\0asm"),
         ("filesPermissions", br#"{"values":[{"path":"/a.txt","permissions":"read-write"}]}"#),
@@ -129,7 +130,12 @@ async fn reading_follows_the_documented_not_found_rules() {
 #[tokio::test]
 async fn there_are_no_plugins() {
     let api = Api::new();
-    for path in ["/v1/plugins", "/v1/plugins?scope=global", "/v1/plugins/a", "C/versions/0/plugins/installs"] {
+    for path in [
+        "/v1/plugins",
+        "/v1/plugins?scope=global",
+        "/v1/plugins/a",
+        "C/versions/0/plugins/installs",
+    ] {
         assert_eq!(api.get(path).await, (200, json!([])), "{path}");
     }
     for (method, path, status) in [
@@ -170,7 +176,8 @@ async fn the_server_tells_about_itself() {
     assert_eq!(body["version"], "1.1.16");
     assert_eq!(api.get("/healthcheck").await, (200, json!({})));
     assert_eq!(api.get("/").await.0, 200);
-    for (path, start) in [("/metrics", "emet_up 1"), ("/specs", "openapi:"), ("/docs", "<!doctype")] {
+    for (path, start) in [("/metrics", "emet_up 1"), ("/specs", "openapi:"), ("/docs", "<!doctype")]
+    {
         let request = Request::get(path).body(Body::empty()).unwrap();
         assert!(text(api.send(request).await).await.starts_with(start), "{path}");
     }

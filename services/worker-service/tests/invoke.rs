@@ -59,7 +59,10 @@ async fn parameters_are_typed_all_or_none() {
     assert!(reason(&body).starts_with("1 of 2 parameters have a typ"));
     let (status, body) = api.post("W/invoke?function=run", r#"{"params":[5]}"#).await;
     assert_eq!(status, 400, "{body}");
-    assert_eq!(api.post("W/invoke?function=run", r#"{"params":[{"typ":{"type":"U8"}}]}"#).await.0, 400);
+    assert_eq!(
+        api.post("W/invoke?function=run", r#"{"params":[{"typ":{"type":"U8"}}]}"#).await.0,
+        400
+    );
     assert_eq!(api.post("W/invoke", r#"{"params":[]}"#).await.0, 400);
 }
 

@@ -74,7 +74,7 @@ async fn bodies_that_cannot_be_read_are_400_with_the_reason() {
         ("{\"name\":", "The request body is not valid JSON"),
         ("", "The request body is not valid JSON"),
         ("{\"name\":\"a\"}", "Unexpected request body: missing field `args`"),
-        ("[]x", "The request body is not valid JSON"),
+        ("{\"name\":\"a\",\"args\":[],\"env\":{}}x", "The request body is not valid JSON"),
     ] {
         let (status, answer) = api.post("C/workers", body).await;
         assert_eq!(status, 400);
@@ -85,7 +85,8 @@ async fn bodies_that_cannot_be_read_are_400_with_the_reason() {
         let request = axum::http::Request::post(uri).header("content-type", kind);
         request.body(axum::body::Body::from(body)).unwrap()
     };
-    let (status, answer) = api.json(request("application/json", b"{\"name\":\"\xff\"}".into())).await;
+    let (status, answer) =
+        api.json(request("application/json", b"{\"name\":\"\xff\"}".into())).await;
     assert_eq!(status, 400);
     assert!(reason(&answer).contains("not valid UTF-8"));
     let (status, answer) = api.json(request("text/plain", b"{}".into())).await;
@@ -99,7 +100,8 @@ async fn bodies_that_cannot_be_read_are_400_with_the_reason() {
 #[tokio::test]
 async fn enumeration_understands_filters_cursor_and_count() {
     let api = Api::new();
-    let path = "C/workers?filter=status%20%3D%20Idle&filter=env.R+=+eu&count=2&precise=true&cursor=0/1536";
+    let path =
+        "C/workers?filter=status%20%3D%20Idle&filter=env.R+=+eu&count=2&precise=true&cursor=0/1536";
     let (status, body) = api.get(path).await;
     assert_eq!((status, &body["cursor"]), (200, &json!(null)));
     let asked = api.fake.last();
@@ -187,7 +189,9 @@ async fn files_are_found_by_encoded_and_by_nested_paths() {
     for path in ["W/files", "W/files/", "W/files/%2F", "W/files/dir%2Fsub", "W/files/dir/sub"] {
         assert_eq!(api.get(path).await, (200, json!({"nodes": []})), "{path}");
     }
-    for path in ["W/file-contents/a.txt", "W/file-contents/dir%2Fa.txt", "W/file-contents/dir/a.txt"] {
+    for path in
+        ["W/file-contents/a.txt", "W/file-contents/dir%2Fa.txt", "W/file-contents/dir/a.txt"]
+    {
         let request = axum::http::Request::get(expand(path)).body(axum::body::Body::empty());
         let response = api.send(request.unwrap()).await;
         assert_eq!(response.headers()["content-type"], "application/octet-stream");

@@ -102,7 +102,8 @@ fn line(entry: &PublicOplogEntry) -> String {
     let fields = fields.filter(|(key, _)| *key != "type" && *key != "timestamp");
     let fields = fields.map(|(key, value)| format!("{key}={}", brief(value)));
     let fields = fields.collect::<Vec<_>>().join(" ");
-    let line = format!("{:>6}  {}  {:<27} {fields}", entry.oplog_index, text("timestamp"), text("type"));
+    let line =
+        format!("{:>6}  {}  {:<27} {fields}", entry.oplog_index, text("timestamp"), text("type"));
     line.trim_end().to_owned()
 }
 

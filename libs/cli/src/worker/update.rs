@@ -130,5 +130,9 @@ pub(super) async fn update_many(context: &Context, args: ManyArgs) -> Result<(),
         return Ok(());
     }
     let failures = failed.iter().map(|(name, error)| format!("{name}: {error}"));
-    Err(Failure::new(format!("{} workers refused:\n{}", failed.len(), failures.collect::<Vec<_>>().join("\n"))))
+    Err(Failure::new(format!(
+        "{} workers refused:\n{}",
+        failed.len(),
+        failures.collect::<Vec<_>>().join("\n")
+    )))
 }

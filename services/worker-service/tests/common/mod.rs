@@ -1,6 +1,6 @@
 //! Services that answer by the names they are given, and remember what they were asked.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use async_trait::async_trait;
 use axum::Router;
@@ -9,7 +9,7 @@ use axum::http::{Request, Response, header};
 use bytes::Bytes;
 use emet_api::*;
 use emet_model::*;
-use emet_values::{Type, TypedValue, Value};
+use emet_values::{Export, FunctionType, Type, TypedValue, Value};
 use emet_worker_service::{AppState, Limits, router};
 use futures::StreamExt;
 use serde_json::{Value as Json, json};
@@ -25,12 +25,26 @@ pub fn component(version: u64) -> Component {
         versioned_component_id: VersionedComponentId { component_id: ID.parse().unwrap(), version },
         component_name: "shop:cart".into(),
         component_size: 4,
-        metadata: ComponentMetadata::default(),
+        metadata: ComponentMetadata { exports: exports(), ..ComponentMetadata::default() },
         created_at: Some(Timestamp(0)),
         component_type: ComponentType::Durable,
         files: Vec::new(),
         installed_plugins: Vec::new(),
     }
+}
+
+fn exports() -> Vec<Export> {
+    let function = |name: &str, params: Vec<(String, Type)>| FunctionType {
+        name: name.into(),
+        params,
+        results: vec![(None, Type::U64)],
+    };
+    let params = vec![("sku".into(), Type::String), ("qty".into(), Type::S32)];
+    let functions = vec![function("add-item", params)];
+    vec![
+        Export::Instance { name: "shop:cart/api".into(), functions },
+        Export::Function(function("run", Vec::new())),
+    ]
 }
 
 pub fn metadata(id: WorkerId) -> WorkerMetadata {
@@ -39,7 +53,7 @@ pub fn metadata(id: WorkerId) -> WorkerMetadata {
         args: Vec::new(),
         env: BTreeMap::new(),
         status: WorkerStatus::Idle,
-        component_version: 3,
+        component_version: 1,
         retry_count: 0,
         pending_invocation_count: 0,
         updates: Vec::new(),
@@ -112,7 +126,11 @@ impl Components for Fake {
     async fn versions(&self, id: ComponentId) -> Result<Vec<Component>, ComponentError> {
         if known(id).is_err() { Ok(Vec::new()) } else { Components::list(self, None).await }
     }
-    async fn get(&self, id: ComponentId, version: Option<u64>) -> Result<Component, ComponentError> {
+    async fn get(
+        &self,
+        id: ComponentId,
+        version: Option<u64>,
+    ) -> Result<Component, ComponentError> {
         known(id)?;
         match version.unwrap_or(1) {
             version @ 0..=1 => Ok(component(version)),
@@ -263,10 +281,8 @@ impl Workers for Fake {
     async fn connect(&self, worker: WorkerId) -> Result<WorkerEvents, WorkerError> {
         self.check("connect", &worker)?;
         let timestamp = Timestamp(0);
-        let events = vec![
-            WorkerEvent::StdOut { timestamp, bytes: vec![104, 105, 10] },
-            WorkerEvent::Close,
-        ];
+        let events =
+            vec![WorkerEvent::StdOut { timestamp, bytes: vec![104, 105, 10] }, WorkerEvent::Close];
         Ok(futures::stream::iter(events).boxed())
     }
 }
