@@ -117,7 +117,7 @@ impl Function {
     }
 
     /// Arguments given as WAVE texts; a string may be given without its quotes.
-    pub(crate) fn from_wave(&self, texts: &[String]) -> Result<InvokeParameters, Failure> {
+    pub(crate) fn wave_arguments(&self, texts: &[String]) -> Result<InvokeParameters, Failure> {
         if texts.len() != self.parameters.len() {
             return Err(self.wrong_count(texts.len()));
         }
@@ -133,7 +133,7 @@ impl Function {
     }
 
     /// Arguments given as one JSON array.
-    pub(crate) fn from_json(&self, text: &str) -> Result<InvokeParameters, Failure> {
+    pub(crate) fn json_arguments(&self, text: &str) -> Result<InvokeParameters, Failure> {
         let values: Vec<serde_json::Value> = serde_json::from_str(text).map_err(|error| {
             Failure::usage(format!("--json is not a JSON array: {error}"))
                 .help("one element for each argument, such as --json '[1, \"two\"]'")
@@ -222,12 +222,12 @@ mod tests {
             TypedValue::new(Type::U32, Value::U32(2)),
         ]);
         for sku in ["A 1", "\"A 1\""] {
-            assert_eq!(add.from_wave(&[sku.into(), "2".into()]).unwrap(), expected);
+            assert_eq!(add.wave_arguments(&[sku.into(), "2".into()]).unwrap(), expected);
         }
-        assert_eq!(add.from_json("[\"A 1\", 2]").unwrap(), expected);
-        assert!(add.from_wave(&["A".into()]).is_err());
-        assert!(add.from_wave(&["A".into(), "two".into()]).is_err());
-        let both = add.from_json("[1, -2]").unwrap_err();
+        assert_eq!(add.json_arguments("[\"A 1\", 2]").unwrap(), expected);
+        assert!(add.wave_arguments(&["A".into()]).is_err());
+        assert!(add.wave_arguments(&["A".into(), "two".into()]).is_err());
+        let both = add.json_arguments("[1, -2]").unwrap_err();
         assert!(both.what().contains("argument sku") && both.what().contains("argument qty"));
     }
 }

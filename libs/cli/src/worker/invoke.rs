@@ -56,8 +56,8 @@ async fn prepare(context: &Context, args: Args) -> Result<Prepared, Failure> {
         Some(_) if !arguments.is_empty() => {
             return Err(Failure::usage("give the arguments as WAVE or with --json, not both"));
         }
-        Some(text) => function.from_json(text)?,
-        None => function.from_wave(arguments)?,
+        Some(text) => function.json_arguments(text)?,
+        None => function.wave_arguments(arguments)?,
     };
     let idempotency_key = args.idempotency_key.map(IdempotencyKey);
     let call = Call { function: function.name, parameters, idempotency_key };
