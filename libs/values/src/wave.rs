@@ -1,7 +1,7 @@
 //! Values as WAVE text (WebAssembly Value Encoding), directed by their type.
 //!
 //! Printing follows the reference writer: option fields that are `none` are left out of records
-//! (`{:}` if nothing is left), options and results are spelled out, names that are also keywords
+//! (`{:}` if nothing is left), options and results are spelled out, cases named like a keyword
 //! take a `%`. Very large and very small floats are printed with an exponent. All NaNs print as
 //! `nan`.
 //!
@@ -34,7 +34,7 @@ impl WaveError {
     }
 }
 
-/// Words with a meaning of their own; as names they take a `%`.
+/// Words with a meaning of their own; as names of cases they take a `%`.
 fn is_keyword(name: &str) -> bool {
     matches!(name, "true" | "false" | "inf" | "nan" | "some" | "none" | "ok" | "err")
 }

@@ -53,16 +53,16 @@ impl Printer {
             (Type::Record(fields), Value::Record(items)) => self.record(fields, items),
             (Type::Flags(names), Value::Flags(flags)) => {
                 let set = names.iter().zip(flags).filter(|(_, set)| **set);
-                self.separated('{', '}', set, |this, (name, _)| this.name(name));
+                self.separated('{', '}', set, |this, (name, _)| this.out.push_str(name));
             }
             (Type::Enum(cases), Value::Enum(case)) => match nth(cases, *case) {
-                Some(name) => self.name(name),
+                Some(name) => self.case_name(name),
                 None => self.unprintable(value),
             },
             (Type::Variant(cases), Value::Variant { case, value: payload }) => {
                 match nth(cases, *case) {
                     Some((name, typ)) => {
-                        self.name(name);
+                        self.case_name(name);
                         self.payload(typ.as_ref(), payload.as_deref());
                     }
                     None => self.unprintable(value),
@@ -99,7 +99,7 @@ impl Printer {
             return self.out.push_str("{:}");
         }
         self.separated('{', '}', present, |this, ((name, typ), item)| {
-            this.name(name);
+            this.out.push_str(name);
             this.out.push_str(": ");
             this.value(typ, item);
         });
@@ -137,7 +137,8 @@ impl Printer {
         self.out.push(close);
     }
 
-    fn name(&mut self, name: &str) {
+    /// The name of a case, which unlike that of a field or flag could be taken for a keyword.
+    fn case_name(&mut self, name: &str) {
         if is_keyword(name) {
             self.out.push('%');
         }
