@@ -1,5 +1,13 @@
 //! The commands as a user runs them, against the API over services that answer by names.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "../../../services/worker-service/tests/common/mod.rs"]
 mod common;
 

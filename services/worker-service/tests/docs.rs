@@ -1,5 +1,13 @@
 //! The documents in the tree are those of the code.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use emet_model::{ComponentId, PromiseId, VersionedComponentId, WorkerError, WorkerId};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
