@@ -6,8 +6,10 @@ use emet_model::{
     WorkerFilter, WorkerId,
 };
 use emet_values::TypedValue;
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// `POST …/workers`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,13 +40,46 @@ pub struct InvokeBody {
 }
 
 /// One parameter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct InvokeParameter {
     /// The type the caller believes it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typ: Option<emet_values::Type>,
     /// The value.
     pub value: serde_json::Value,
+}
+
+/// By hand, because a derived implementation also takes an array of the fields' values, and a
+/// caller that forgot the object around a list would be misunderstood instead of refused.
+impl<'de> Deserialize<'de> for InvokeParameter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InvokeParameterVisitor)
+    }
+}
+
+struct InvokeParameterVisitor;
+
+impl<'de> Visitor<'de> for InvokeParameterVisitor {
+    type Value = InvokeParameter;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object {\"typ\": …, \"value\": …} or {\"value\": …}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InvokeParameter, A::Error> {
+        let (mut typ, mut value) = (None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "typ" => typ = map.next_value()?,
+                "value" => value = Some(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let value = value.ok_or_else(|| serde::de::Error::missing_field("value"))?;
+        Ok(InvokeParameter { typ, value })
+    }
 }
 
 /// Answer to invoke-and-await.

@@ -65,8 +65,11 @@ async fn parameters_are_typed_all_or_none() {
     let (status, body) = api.post("W/invoke?function=run", mixed).await;
     assert_eq!(status, 400);
     assert!(reason(&body).starts_with("1 of 2 parameters have a typ"));
-    let (status, body) = api.post("W/invoke?function=run", r#"{"params":[5]}"#).await;
-    assert_eq!(status, 400, "{body}");
+    for bare in [r#"{"params":[5]}"#, r#"{"params":[[null,5]]}"#, r#"{"params":[null]}"#] {
+        let (status, body) = api.post("W/invoke?function=run", bare).await;
+        assert_eq!(status, 400, "{body}");
+        assert!(reason(&body).contains("expected an object"), "{body}");
+    }
     assert_eq!(
         api.post("W/invoke?function=run", r#"{"params":[{"typ":{"type":"U8"}}]}"#).await.0,
         400
