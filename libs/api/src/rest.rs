@@ -1,10 +1,15 @@
 //! Bodies of the REST API v1 that are not types of `emet-model` (services spec 1).
 
 use crate::{Cursor, FileNode};
-use emet_model::{ComponentVersion, OplogIndex, UpdateMode, WorkerError, WorkerFilter, WorkerId};
+use emet_model::{
+    ComponentVersion, DynamicLinkedInstance, FilePermissions, OplogIndex, UpdateMode, WorkerError,
+    WorkerFilter, WorkerId,
+};
 use emet_values::TypedValue;
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// `POST …/workers`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,13 +40,46 @@ pub struct InvokeBody {
 }
 
 /// One parameter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct InvokeParameter {
     /// The type the caller believes it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typ: Option<emet_values::Type>,
     /// The value.
     pub value: serde_json::Value,
+}
+
+/// By hand, because a derived implementation also takes an array of the fields' values, and a
+/// caller that forgot the object around a list would be misunderstood instead of refused.
+impl<'de> Deserialize<'de> for InvokeParameter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InvokeParameterVisitor)
+    }
+}
+
+struct InvokeParameterVisitor;
+
+impl<'de> Visitor<'de> for InvokeParameterVisitor {
+    type Value = InvokeParameter;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object {\"typ\": …, \"value\": …} or {\"value\": …}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<InvokeParameter, A::Error> {
+        let (mut typ, mut value) = (None, None);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "typ" => typ = map.next_value()?,
+                "value" => value = Some(map.next_value()?),
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        let value = value.ok_or_else(|| serde::de::Error::missing_field("value"))?;
+        Ok(InvokeParameter { typ, value })
+    }
 }
 
 /// Answer to invoke-and-await.
@@ -82,6 +120,40 @@ pub struct UpdateWorkerRequest {
     pub mode: UpdateMode,
     /// To which version.
     pub target_version: ComponentVersion,
+}
+
+/// `POST …/fork`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ForkWorkerRequest {
+    /// Name of the new worker, of the same component.
+    pub target_worker_name: String,
+    /// The last index of the history that it takes over.
+    pub oplog_index_cut_off: OplogIndex,
+}
+
+/// Part `filesPermissions` of an upload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FilesPermissions {
+    /// Permissions of single paths of the archive.
+    pub values: Vec<FilePermission>,
+}
+
+/// The permissions of one initial file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FilePermission {
+    /// Path in the worker.
+    pub path: String,
+    /// What the worker may do with it.
+    pub permissions: FilePermissions,
+}
+
+/// Part `dynamicLinking` of an upload.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DynamicLinking {
+    /// Imported interface to how it is linked.
+    pub dynamic_linking: BTreeMap<String, DynamicLinkedInstance>,
 }
 
 /// Answer to `DELETE …/invocations/{key}`.
