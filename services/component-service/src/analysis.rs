@@ -37,7 +37,7 @@ fn exports(wasm: &[u8], types: &Types) -> Result<Vec<Export>, String> {
     let mut translator = Translator::new(types);
     let mut exports = Vec::new();
     for name in export_names(wasm)? {
-        match types.component_entity_type_of_export(&name) {
+        match types.component_item_for_export(&name).map(|item| item.ty) {
             Some(ComponentEntityType::Func(id)) => exports.push(Export::Function(translator.function(&name, id)?)),
             Some(ComponentEntityType::Instance(id)) => {
                 exports.push(Export::Instance { functions: functions(&mut translator, types, id)?, name });

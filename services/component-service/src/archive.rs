@@ -49,7 +49,7 @@ pub(crate) fn unpack(archive: &[u8], permissions: &[(String, FilePermissions)]) 
         if file.is_dir() {
             continue;
         }
-        let path = normalise(file.name())?;
+        let path = normalise(&file.name().map_err(invalid)?)?;
         let mut content = Vec::new();
         file.take(MAX_CONTENT - total + 1).read_to_end(&mut content).map_err(invalid)?;
         total += content.len() as u64;

@@ -60,14 +60,14 @@ impl<'a> Translator<'a> {
                 let cases = variant.cases.iter().map(|(n, c)| Ok((n.to_string(), c.ty.map(|t| self.value(t, depth)).transpose()?)));
                 Type::Variant(cases.collect::<Result<_, String>>()?)
             }
-            ComponentDefinedType::List(item) => Type::List(Box::new(self.value(item, depth)?)),
+            ComponentDefinedType::List { element, .. } => Type::List(Box::new(self.value(element, depth)?)),
             ComponentDefinedType::Tuple(tuple) => {
                 Type::Tuple(tuple.types.iter().map(|t| self.value(*t, depth)).collect::<Result<_, _>>()?)
             }
             ComponentDefinedType::Flags(names) => Type::Flags(names.iter().map(ToString::to_string).collect()),
             ComponentDefinedType::Enum(names) => Type::Enum(names.iter().map(ToString::to_string).collect()),
-            ComponentDefinedType::Option(inner) => Type::Option(Box::new(self.value(inner, depth)?)),
-            ComponentDefinedType::Result { ok, err } => Type::Result { ok: self.boxed(ok, depth)?, err: self.boxed(err, depth)? },
+            ComponentDefinedType::Option { ty, .. } => Type::Option(Box::new(self.value(ty, depth)?)),
+            ComponentDefinedType::Result { ok, err, .. } => Type::Result { ok: self.boxed(ok, depth)?, err: self.boxed(err, depth)? },
             ComponentDefinedType::Own(id) => Type::Handle { resource_id: self.resource(id.resource()), mode: ResourceMode::Owned },
             ComponentDefinedType::Borrow(id) => Type::Handle { resource_id: self.resource(id.resource()), mode: ResourceMode::Borrowed },
             other => return Err(format!("type {other:?} is not supported")),

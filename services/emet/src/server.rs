@@ -4,8 +4,7 @@ use anyhow::{Context, Result};
 use emet_component_service::ComponentService;
 use emet_runtime::network::{Network, NetworkPolicy};
 use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node, Promises, engine};
-use emet_storage::embedded::Embedded;
-use emet_storage::fs::FsBlob;
+use emet_storage::{Embedded, FsBlob};
 use emet_worker_executor::{Executor, ExecutorOptions, Stores};
 use emet_worker_service::{AppState, Limits, router};
 use parking_lot::Mutex;
@@ -63,7 +62,7 @@ async fn serve(args: &Args) -> Result<()> {
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
     let store = Embedded::open(&data.join("store")).map_err(|e| anyhow::anyhow!("cannot open the store: {e}"))?;
     let blobs = FsBlob::open(data.join("blobs")).context("cannot open the object store")?;
-    let stores = Stores { log: Arc::new(store.clone()), kv: Arc::new(store), blobs: Arc::new(blobs) };
+    let stores = Stores { log: store.log(), kv: store.kv(), blobs: Arc::new(blobs) };
     let executor = start(args, stores).await?;
     let address = listener.local_addr()?;
     tracing::info!("emet {} is ready: http://{address} (API), http://{address}/docs (documentation)", env!("CARGO_PKG_VERSION"));
