@@ -1,0 +1,30 @@
+# Emet. `make help` lists the targets.
+CARGO ?= cargo
+BENCH_ARGS ?=
+
+.PHONY: help setup build demo test verify fix bench
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## Checks (and says how to get) what a fresh Debian machine with Rust lacks
+	@scripts/setup.sh
+
+build: setup ## The `emet` binary, as `make demo` and `make test` use it
+	$(CARGO) build -p emet
+
+demo: build ## Upload, invoke, kill -9 in the middle, go on
+	@scripts/demo.sh target/debug/emet
+
+test: build ## All tests
+	$(CARGO) test --workspace
+
+verify: build ## Format, lints, tests; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace
+
+fix: ## Formats, and mends what lints can mend
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+include scripts/guests.mk
