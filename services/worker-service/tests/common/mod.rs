@@ -29,6 +29,7 @@ pub fn component(version: u64) -> Component {
         created_at: Some(Timestamp(0)),
         component_type: ComponentType::Durable,
         files: Vec::new(),
+        wasm_digest: String::new(),
         installed_plugins: Vec::new(),
     }
 }
@@ -208,6 +209,12 @@ impl Workers for Fake {
     }
     async fn update(&self, w: WorkerId, mode: UpdateMode, to: u64) -> Result<(), WorkerError> {
         self.check(&format!("update {mode:?} {to}"), &w)
+    }
+    async fn schedule(&self, target: Target, _: Invocation, at: Timestamp) -> Result<String, WorkerError> {
+        Ok(format!("{}/{}", target.component_id, at.0))
+    }
+    async fn cancel_scheduled(&self, _: &str) -> Result<(), WorkerError> {
+        Ok(())
     }
     async fn complete_promise(&self, p: PromiseId, data: Bytes) -> Result<bool, WorkerError> {
         self.check(&format!("complete {} {data:?}", p.oplog_idx), &p.worker_id)?;
