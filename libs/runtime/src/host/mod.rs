@@ -79,7 +79,16 @@ pub(crate) fn link_component(
 
 /// Describes a recorded host function.
 pub fn describe(name: &str) -> Option<&'static dyn HostFnInfo> {
-    let modules =
-        [cli::FUNCTIONS, clocks::FUNCTIONS, filesystem::FUNCTIONS, http::FUNCTIONS, io::FUNCTIONS, random::FUNCTIONS];
+    let modules = [
+        blobstore::FUNCTIONS,
+        cli::FUNCTIONS,
+        clocks::FUNCTIONS,
+        filesystem::FUNCTIONS,
+        http::FUNCTIONS,
+        io::FUNCTIONS,
+        keyvalue::FUNCTIONS,
+        random::FUNCTIONS,
+        sockets::FUNCTIONS,
+    ];
     modules.into_iter().flatten().chain(golem::recorded()).find(|f| f.name() == name).copied()
 }

@@ -50,3 +50,70 @@ fn code_from_text(text: &str) -> ErrorCode {
         _ => ErrorCode::Unknown,
     }
 }
+
+fn ip_addr(address: IpAddress) -> IpAddr {
+    match address {
+        IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
+        IpAddress::Ipv6((a, b, c, d, e, f, g, h)) => IpAddr::from([a, b, c, d, e, f, g, h]),
+    }
+}
+
+impl WorkerCtx {
+    /// Looks a name up and waits for all of its addresses.
+    async fn look_up(&mut self, network: Resource<Network>, name: String) -> Result<Vec<String>, SocketError> {
+        let stream = self.sockets().resolve_addresses(network, name)?;
+        self.table.get_mut(&stream)?.ready().await;
+        let mut addresses = Vec::new();
+        let end = loop {
+            match self.sockets().resolve_next_address(Resource::new_borrow(stream.rep())) {
+                Ok(Some(address)) => addresses.push(ip_addr(address).to_string()),
+                Ok(None) => break Ok(addresses),
+                Err(error) => break Err(error),
+            }
+        };
+        self.table.delete(stream)?;
+        end
+    }
+
+    async fn resolve_addresses(
+        &mut self,
+        network: Resource<Network>,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<NameLookup>, ErrorCode>> {
+        let addresses = match self.journal.replay(&RESOLVE).await? {
+            Some(addresses) => addresses,
+            None => {
+                self.before_waiting().await?;
+                let addresses = match self.look_up(network, name.clone()).await {
+                    Ok(addresses) => Ok(addresses),
+                    Err(error) => Err(text_of_code(error.downcast()?).to_owned()),
+                };
+                self.journal.record(&RESOLVE, name, &addresses).await?;
+                addresses
+            }
+        };
+        match addresses {
+            Ok(addresses) => {
+                let addresses = addresses.iter().filter_map(|a| a.parse().ok()).collect();
+                Ok(Ok(self.table.push(NameLookup(addresses))?))
+            }
+            Err(code) => Ok(Err(code_from_text(&code))),
+        }
+    }
+}
+
+pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    let interface = wasi("sockets/ip-name-lookup");
+    functions!(linker, &interface, {
+        "resolve-addresses" => |ctx, network: Resource<Network>, name: String| Ok((ctx.resolve_addresses(network, name).await?,));
+        "[method]resolve-address-stream.resolve-next-address" => |ctx, lookup: Resource<NameLookup>| {
+            let next = ctx.table.get_mut(&lookup)?.0.pop_front();
+            Ok((Result::<_, ErrorCode>::Ok(next.map(IpAddress::from)),))
+        };
+        "[method]resolve-address-stream.subscribe" => |ctx, lookup: Resource<NameLookup>| {
+            let pollable: Resource<DynPollable> = subscribe(&mut ctx.table, lookup)?;
+            Ok((pollable,))
+        };
+    });
+    add_resource::<NameLookup>(linker, &interface, "resolve-address-stream")
+}
