@@ -34,6 +34,9 @@ impl Call {
                 .iter()
                 .map(|value| InvokeParameter { typ: None, value: value.clone() })
                 .collect(),
+            InvokeParameters::Values(_) => {
+                return Err(ClientError::Decode("values without types have no JSON".into()));
+            }
         };
         Ok(InvokeBody { params })
     }

@@ -1,20 +1,25 @@
-//! Where Emet keeps things: the ports, and a module per backend.
+//! The storage ports of Emet and their backends.
 //!
-//! * [`LogStore`]: append-only, fenced logs, one per worker
-//! * [`KvStore`]: ordered keys with atomic batches
-//! * [`BlobStore`]: objects
+//! Three ports cover everything that outlives a process:
 //!
-//! Backends: [`embedded`] (logs and keys of one machine), [`fs`] (objects as files) and [`memory`]
-//! (tests, with faults).
+//! * [`LogStore`]: one append-only, fenced log per worker. The truth about a worker.
+//! * [`KvStore`]: ordered keys with atomic conditional batches: metadata, timers, indexes.
+//! * [`BlobStore`]: whole objects under '/'-separated keys: components, files, artefacts.
+//!
+//! Backends: [`memory`] for tests, with fault injection; [`embedded`] for a single node (logs and
+//! keys in one database behind one group-committing thread); [`fs`] for objects in a directory.
+//!
+//! Absent on purpose: any meaning of the bytes. This crate never decodes a record.
 
-mod blob;
-mod kv;
-mod log;
-
+pub mod blob;
 pub mod embedded;
 pub mod fs;
+pub mod kv;
+pub mod log;
 pub mod memory;
 
 pub use blob::{BlobError, BlobInfo, BlobStore};
+pub use embedded::Embedded;
+pub use fs::FsBlob;
 pub use kv::{Batch, Condition, KvError, KvOp, KvStore};
 pub use log::{Append, Head, LogError, LogKey, LogStore, Record, Summary};

@@ -496,7 +496,7 @@ impl Actor {
     /// Checks a call against the worker's component version, so that a request that makes no sense
     /// leaves no trace.
     async fn invocation(
-        &self,
+        &mut self,
         key: &IdempotencyKey,
         function: String,
         parameters: InvokeParameters,
@@ -547,7 +547,7 @@ impl Actor {
         }
     }
 
-    async fn read_outcome(&self, outcome: Outcome) -> Result<Value, WorkerError> {
+    async fn read_outcome(&mut self, outcome: Outcome) -> Result<Value, WorkerError> {
         let (Outcome::Completed(index) | Outcome::Failed(index) | Outcome::Exited(index)) = outcome;
         match self.writer.read_one(index).await?.kind {
             EntryKind::Completed { response, .. } => self.writer.payloads.load(&response).await,
@@ -620,7 +620,7 @@ impl Actor {
         }
     }
 
-    async fn check_update(&self, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
+    async fn check_update(&mut self, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: target };
         let known = self.shared.component(id).await;
         let component = known.map_err(|_| WorkerError::invalid(format!("there is no version {target} of the component")))?;
@@ -648,7 +648,7 @@ impl Actor {
     }
 
     /// The index before the n-th last invocation that has not been taken back.
-    async fn before_last(&self, count: u64) -> Result<u64, WorkerError> {
+    async fn before_last(&mut self, count: u64) -> Result<u64, WorkerError> {
         let not_found = || WorkerError::invalid(format!("Could not find {count} invocations to revert"));
         let skipped = self.writer.with_state(|s| s.skipped.clone());
         let (mut starts, mut from) = (Vec::new(), 1);

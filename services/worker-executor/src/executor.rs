@@ -13,11 +13,11 @@ use emet_api::{
     RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
-    Component, ComponentId, ComponentType, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
+    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
     VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
-use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_entries, read_state};
+use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_values::{TypedValue, Value};

@@ -254,7 +254,7 @@ fn find_snapshot_function(instance: &mut Instance, function: &str) -> Option<Str
 
 fn snapshot_bytes(value: Value) -> Option<Vec<u8>> {
     let Value::Tuple(mut items) = value else { return None };
-    items.pop().and_then(|v| v.into_bytes()).map(Into::into)
+    items.pop().and_then(|v| v.into_bytes().ok())
 }
 
 /// The reason in an `err` of `load-snapshot`.

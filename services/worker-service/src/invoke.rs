@@ -84,6 +84,7 @@ fn invocation(
         parameters: parameters(body.params)?,
         idempotency_key: idempotency_key(headers)?,
         trace: trace(headers),
+        caller: None,
     })
 }
 

@@ -95,7 +95,7 @@ impl WorkerCtx {
         match self.log_streams.get(&stream.rep()).copied() {
             Some(level) => self.write_log(level, &bytes).await,
             None if flush => self.table.blocking_write_and_flush(stream, bytes).await,
-            None => self.table.write(stream, bytes).await,
+            None => self.table.write(stream, bytes),
         }
     }
 
@@ -110,7 +110,7 @@ impl WorkerCtx {
         // How much a stream takes at once depends on the machine as well.
         let inner = self.table.get_mut(&stream).map_err(StreamError::from)?;
         inner.ready().await;
-        self.table.check_write(stream).await
+        self.table.check_write(stream)
     }
 
     async fn write_zeroes(&mut self, stream: Resource<DynOutputStream>, count: u64, flush: bool) -> Streamed<()> {
@@ -120,7 +120,7 @@ impl WorkerCtx {
         }
         match flush {
             true => self.table.blocking_write_zeroes_and_flush(stream, count).await,
-            false => self.table.write_zeroes(stream, count).await,
+            false => self.table.write_zeroes(stream, count),
         }
     }
 
@@ -148,7 +148,7 @@ fn add_poll(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     linker.instance(&wasi("io/poll"))?.resource("pollable", ResourceType::host::<DynPollable>(), |mut store, rep| {
         let ctx = store.data_mut();
         ctx.deadlines.remove(&rep);
-        ctx.table.drop(Resource::<DynPollable>::new_own(rep))
+        wasmtime_wasi::p2::bindings::io::poll::HostPollable::drop(&mut ctx.table, Resource::<DynPollable>::new_own(rep))
     })
 }
 

@@ -113,7 +113,7 @@ impl Journal {
     }
 
     /// Records a call that was just executed. Remote writes are durable when this returns.
-    pub async fn record<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>, request: Req, response: &Resp) -> Result<()>
+    pub async fn record<Req: Wit + Send, Resp: Wit + Sync>(&mut self, function: &HostFn<Req, Resp>, request: Req, response: &Resp) -> Result<()>
     where
         Resp: Clone,
     {
@@ -121,7 +121,7 @@ impl Journal {
     }
 
     /// As [`Self::record`], for a call of an announced write.
-    pub async fn record_in<Req: Wit, Resp: Wit + Clone>(
+    pub async fn record_in<Req: Wit + Send, Resp: Wit + Clone + Sync>(
         &mut self,
         function: &HostFn<Req, Resp>,
         begin: Option<OplogIndex>,

@@ -1,130 +1,176 @@
-//! Keys and values of the database, byte by byte.
+//! Keys and small rows of the database. Drawn in `docs/format/embedded-store.md`.
 
-use crate::{Head, LogError, LogKey, Summary};
-use bytes::Bytes;
-use fjall::{Database, Keyspace, KeyspaceCreateOptions};
-use std::path::Path;
+use crate::log::{LogKey, Summary};
+use bytes::{Buf, BufMut, Bytes};
 
-/// The keyspaces.
-#[derive(Clone)]
-pub(super) struct Spaces {
-    pub(super) db: Database,
-    /// (log, first index) -> records of one append.
-    pub(super) records: Keyspace,
-    /// (group, name) -> head.
-    pub(super) heads: Keyspace,
-    /// (group, sequence) -> name.
-    pub(super) sequence: Keyspace,
-    /// (group, name) -> nothing.
-    pub(super) unfinished: Keyspace,
-    /// (space, key) -> value.
-    pub(super) kv: Keyspace,
+/// Version of everything in this file and in `segment.rs`.
+pub(super) const FORMAT: u32 = 1;
+/// Row holding [`FORMAT`].
+pub(super) const FORMAT_KEY: &[u8] = b"mformat";
+/// Row holding the sequence through which numbers have been handed out.
+pub(super) const SEQUENCE_KEY: &[u8] = b"msequence";
+/// What every unfinished mark starts with.
+pub(super) const UNFINISHED_PREFIX: &[u8] = b"u";
+
+const HEAD_BYTES: usize = 30;
+const UNFINISHED: u8 = 1;
+const SUMMARY: u8 = 2;
+
+/// The row of one log: what cannot be seen from its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HeadRow {
+    /// Creation order; also the number the log's records are stored under.
+    pub(super) sequence: u64,
+    pub(super) epoch: u64,
+    /// Index through which records were trimmed.
+    pub(super) floor: u64,
+    pub(super) unfinished: bool,
+    /// Whether there is a summary row.
+    pub(super) summary: bool,
 }
 
-/// Blocks of tables kept in memory.
-const CACHE_BYTES: u64 = 32 << 20;
+impl HeadRow {
+    pub(super) fn encode(&self) -> Bytes {
+        let mut body = Vec::with_capacity(HEAD_BYTES);
+        body.put_u8(1);
+        body.put_u8(u8::from(self.unfinished) * UNFINISHED + u8::from(self.summary) * SUMMARY);
+        body.put_u64_le(self.sequence);
+        body.put_u64_le(self.epoch);
+        body.put_u64_le(self.floor);
+        with_crc(&body)
+    }
 
-pub(super) fn failed(error: impl std::fmt::Display) -> LogError {
-    LogError::Io(error.to_string())
-}
-
-impl Spaces {
-    pub(super) fn open(path: &Path) -> Result<Self, LogError> {
-        let opened = Database::builder(path).cache_size(CACHE_BYTES).worker_threads(1).open();
-        let db = opened.map_err(|e| match e {
-            fjall::Error::Locked => LogError::Io(format!("data directory {} is in use by another process", path.display())),
-            other => failed(other),
-        })?;
-        let space = |name: &str| db.keyspace(name, KeyspaceCreateOptions::default).map_err(failed);
+    pub(super) fn decode(row: Bytes) -> Result<Self, String> {
+        let mut body = check_crc(row)?;
+        if body.len() != HEAD_BYTES - 4 || body.get_u8() != 1 {
+            return Err("the head row is not of a known format".into());
+        }
+        let flags = body.get_u8();
         Ok(Self {
-            records: space("records")?,
-            heads: space("heads")?,
-            sequence: space("sequence")?,
-            unfinished: space("unfinished")?,
-            kv: space("kv")?,
-            db,
+            sequence: body.get_u64_le(),
+            epoch: body.get_u64_le(),
+            floor: body.get_u64_le(),
+            unfinished: flags & UNFINISHED != 0,
+            summary: flags & SUMMARY != 0,
         })
     }
 }
 
-pub(super) fn log_key(key: &LogKey) -> Vec<u8> {
-    [key.group.as_slice(), key.name.as_bytes()].concat()
+/// `h group name`
+pub(super) fn head_key(key: &LogKey) -> Vec<u8> {
+    named(b'h', key)
 }
 
-pub(super) fn parse_log_key(bytes: &[u8]) -> Option<LogKey> {
-    let (group, name) = bytes.split_at_checked(16)?;
-    Some(LogKey { group: group.try_into().ok()?, name: String::from_utf8(name.to_vec()).ok()? })
+/// `u group name`
+pub(super) fn unfinished_key(key: &LogKey) -> Vec<u8> {
+    named(b'u', key)
 }
 
-pub(super) fn record_key(sequence: u64, first: u64) -> Vec<u8> {
-    [sequence.to_be_bytes(), first.to_be_bytes()].concat()
+/// `o group sequence`
+pub(super) fn order_key(group: &[u8; 16], sequence: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(25);
+    out.put_u8(b'o');
+    out.put_slice(group);
+    out.put_u64(sequence);
+    out
 }
 
-/// First index of a row of `records`.
-pub(super) fn row_index(key: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(key.get(8..16)?.try_into().ok()?))
+/// `s sequence`
+pub(super) fn summary_key(sequence: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(9);
+    out.put_u8(b's');
+    out.put_u64(sequence);
+    out
 }
 
-pub(super) fn sequence_key(group: [u8; 16], sequence: u64) -> Vec<u8> {
-    [group.as_slice(), &sequence.to_be_bytes()].concat()
+/// `sequence first-index`: a packed run of records.
+pub(super) fn record_key(sequence: u64, first: u64) -> [u8; 16] {
+    (u128::from(sequence) << 64 | u128::from(first)).to_be_bytes()
 }
 
+/// The first index in a record key.
+pub(super) fn first_index(mut key: &[u8]) -> Option<u64> {
+    key.try_get_u64().ok()?;
+    key.try_get_u64().ok()
+}
+
+/// Group and name of a key made by [`unfinished_key`].
+pub(super) fn parse_named(mut key: &[u8]) -> Option<LogKey> {
+    let mut group = [0; 16];
+    key.try_get_u8().ok()?;
+    key.try_copy_to_slice(&mut group).ok()?;
+    Some(LogKey { group, name: String::from_utf8(key.to_vec()).ok()? })
+}
+
+/// `space NUL key`
 pub(super) fn kv_key(space: &str, key: &[u8]) -> Vec<u8> {
-    [space.as_bytes(), &[0], key].concat()
-}
-
-/// crc32 of the rest, then each record with its length in front.
-pub(super) fn pack(records: &[Bytes]) -> Vec<u8> {
-    let size = records.iter().map(|r| r.len() + 4).sum::<usize>() + 4;
-    let mut out = Vec::with_capacity(size);
-    out.extend([0; 4]);
-    for record in records {
-        out.extend(u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend_from_slice(record);
-    }
-    let crc = crc32fast::hash(out.get(4..).unwrap_or_default()).to_le_bytes();
-    out.iter_mut().zip(crc).for_each(|(to, from)| *to = from);
+    let mut out = Vec::with_capacity(space.len() + 1 + key.len());
+    out.put_slice(space.as_bytes());
+    out.put_u8(0);
+    out.put_slice(key);
     out
 }
 
-/// The inverse of [`pack`].
-pub(super) fn unpack(row: &Bytes) -> Result<Vec<Bytes>, String> {
-    let stored = row.get(..4).ok_or("too short")?;
-    let mut rest = row.slice(4..);
-    if crc32fast::hash(&rest).to_le_bytes() != stored {
-        return Err("wrong checksum".into());
-    }
-    let mut records = Vec::new();
-    while !rest.is_empty() {
-        let length = rest.get(..4).and_then(|l| l.try_into().ok()).map(u32::from_le_bytes).ok_or("cut off")?;
-        let end = usize::try_from(length).ok().and_then(|l| l.checked_add(4)).filter(|end| *end <= rest.len()).ok_or("cut off")?;
-        records.push(rest.slice(4..end));
-        rest = rest.slice(end..);
-    }
-    Ok(records)
+pub(super) fn encode_summary(summary: &Summary) -> Bytes {
+    let mut body = Vec::with_capacity(8 + summary.data.len());
+    body.put_u64_le(summary.index);
+    body.put_slice(&summary.data);
+    with_crc(&body)
 }
 
-/// sequence, epoch, first index, unfinished, then the summary's index and bytes.
-pub(super) fn encode_head(head: &Head, first: u64) -> Vec<u8> {
-    let mut out = Vec::new();
-    out.extend(head.sequence.to_be_bytes());
-    out.extend(head.epoch.to_be_bytes());
-    out.extend(first.to_be_bytes());
-    out.push(u8::from(head.unfinished));
-    if let Some(summary) = &head.summary {
-        out.extend(summary.index.to_be_bytes());
-        out.extend_from_slice(&summary.data);
-    }
+pub(super) fn decode_summary(row: Bytes) -> Result<Summary, String> {
+    let mut body = check_crc(row)?;
+    let index = body.try_get_u64_le().map_err(|e| e.to_string())?;
+    Ok(Summary { index, data: body })
+}
+
+fn named(tag: u8, key: &LogKey) -> Vec<u8> {
+    let mut out = Vec::with_capacity(17 + key.name.len());
+    out.put_u8(tag);
+    out.put_slice(&key.group);
+    out.put_slice(key.name.as_bytes());
     out
 }
 
-/// The inverse of [`encode_head`]; the last index is not part of it.
-pub(super) fn decode_head(bytes: &Bytes) -> Option<(Head, u64)> {
-    let number = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
-    let summary = match bytes.len() > 25 {
-        true => Some(Summary { index: number(25)?, data: bytes.slice(33..) }),
-        false => None,
-    };
-    let head = Head { last: 0, epoch: number(8)?, unfinished: *bytes.get(24)? == 1, sequence: number(0)?, summary };
-    Some((head, number(16)?))
+fn with_crc(body: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(4 + body.len());
+    out.put_u32_le(crc32fast::hash(body));
+    out.put_slice(body);
+    out.into()
+}
+
+fn check_crc(mut row: Bytes) -> Result<Bytes, String> {
+    let stored = row.try_get_u32_le().map_err(|_| "a row is cut short".to_owned())?;
+    if stored != crc32fast::hash(&row) {
+        return Err("the checksum of a row does not match".into());
+    }
+    Ok(row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_row_has_the_documented_bytes() {
+        let row =
+            HeadRow { sequence: 7, epoch: 2, floor: 3, unfinished: true, summary: false }.encode();
+        assert_eq!(&row[4..6], [1, 1]);
+        assert_eq!(&row[6..14], 7u64.to_le_bytes());
+        assert_eq!(&row[14..22], 2u64.to_le_bytes());
+        assert_eq!(&row[22..30], 3u64.to_le_bytes());
+        assert_eq!(HeadRow::decode(row).unwrap().epoch, 2);
+    }
+
+    #[test]
+    fn damaged_rows_are_errors() {
+        let good =
+            HeadRow { sequence: 7, epoch: 2, floor: 3, unfinished: true, summary: true }.encode();
+        for at in 0..good.len() {
+            let mut bad = good.to_vec();
+            bad[at] ^= 0x10;
+            assert!(HeadRow::decode(bad.into()).is_err());
+            assert!(HeadRow::decode(good.slice(..at)).is_err());
+        }
+    }
 }

@@ -73,7 +73,7 @@ impl WorkerCtx {
         Ok(metadata)
     }
 
-    async fn find_metadata(&self, worker: WorkerId) -> wasmtime::Result<Option<RecordedMetadata>> {
+    async fn find_metadata(&mut self, worker: WorkerId) -> wasmtime::Result<Option<RecordedMetadata>> {
         match self.node.workers()?.metadata(worker).await {
             Ok(metadata) => Ok(Some(metadata.into())),
             Err(WorkerError::WorkerNotFound { .. }) => Ok(None),
@@ -125,11 +125,11 @@ impl WorkerCtx {
     }
 
     /// A request to another worker; a refusal is recorded and traps, live and on replay.
-    async fn remote_write<Req: emet_values::Wit>(
+    async fn remote_write<Req: emet_values::Wit + Send>(
         &mut self,
         function: &HostFn<Req, Result<(), String>>,
         request: Req,
-        act: impl Future<Output = Result<(), WorkerError>>,
+        act: impl Future<Output = Result<(), WorkerError>> + Send,
     ) -> wasmtime::Result<()> {
         let begin = self.journal.before_remote_write().await?;
         let done = match self.journal.replay(function).await? {
