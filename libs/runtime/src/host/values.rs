@@ -126,7 +126,7 @@ impl From<&str> for Failure {
 impl From<KvError> for Failure {
     fn from(error: KvError) -> Self {
         match error {
-            KvError::Full(_) | KvError::Io(_) => Self::Guest(error.to_string()),
+            KvError::Full(_) | KvError::Io(_) | KvError::Invalid(_) => Self::Guest(error.to_string()),
             KvError::Poisoned(_) => Self::Node(error.to_string()),
         }
     }
@@ -148,11 +148,11 @@ fn told<T>(outcome: Stored<T>) -> wasmtime::Result<Result<T, String>> {
 
 impl WorkerCtx {
     /// Reads from a store, unless the outcome is recorded.
-    pub(super) async fn stored_read<Req: Wit, T: Wit + Clone>(
+    pub(super) async fn stored_read<Req: Wit + Send, T: Wit + Clone + Send + Sync>(
         &mut self,
         function: &HostFn<Req, Result<T, String>>,
         request: Req,
-        act: impl Future<Output = Stored<T>>,
+        act: impl Future<Output = Stored<T>> + Send,
     ) -> wasmtime::Result<Result<T, String>> {
         if let Some(outcome) = self.journal.replay(function).await? {
             return Ok(outcome);
@@ -163,11 +163,11 @@ impl WorkerCtx {
     }
 
     /// Writes to a store, unless the outcome is recorded.
-    pub(super) async fn stored_write<Req: Wit, T: Wit + Clone>(
+    pub(super) async fn stored_write<Req: Wit + Send, T: Wit + Clone + Send + Sync>(
         &mut self,
         function: &HostFn<Req, Result<T, String>>,
         request: Req,
-        act: impl Future<Output = Stored<T>>,
+        act: impl Future<Output = Stored<T>> + Send,
     ) -> wasmtime::Result<Result<T, String>> {
         let begin = self.journal.before_remote_write().await?;
         let outcome = self.stored_read(function, request, act).await?;
