@@ -3,14 +3,18 @@
 //! Most of WASI is taken from wasmtime-wasi; the modules here define the functions again whose
 //! effects must be recorded. What a module records is in its `FUNCTIONS`.
 
+mod blobstore;
 mod cli;
 mod clocks;
 mod filesystem;
 mod golem;
 pub(crate) mod http;
 mod io;
+mod keyvalue;
 mod logging;
 mod random;
+mod sockets;
+mod values;
 
 use crate::WorkerCtx;
 use crate::log::HostFnInfo;
@@ -58,6 +62,9 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
     logging::add(&mut linker)?;
     http::add(&mut linker)?;
     golem::add(&mut linker)?;
+    keyvalue::add(&mut linker)?;
+    blobstore::add(&mut linker)?;
+    sockets::add(&mut linker)?;
     Ok(linker)
 }
 
@@ -72,7 +79,16 @@ pub(crate) fn link_component(
 
 /// Describes a recorded host function.
 pub fn describe(name: &str) -> Option<&'static dyn HostFnInfo> {
-    let modules =
-        [cli::FUNCTIONS, clocks::FUNCTIONS, filesystem::FUNCTIONS, http::FUNCTIONS, io::FUNCTIONS, random::FUNCTIONS];
+    let modules = [
+        blobstore::FUNCTIONS,
+        cli::FUNCTIONS,
+        clocks::FUNCTIONS,
+        filesystem::FUNCTIONS,
+        http::FUNCTIONS,
+        io::FUNCTIONS,
+        keyvalue::FUNCTIONS,
+        random::FUNCTIONS,
+        sockets::FUNCTIONS,
+    ];
     modules.into_iter().flatten().chain(golem::recorded()).find(|f| f.name() == name).copied()
 }
