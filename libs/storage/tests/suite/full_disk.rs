@@ -63,15 +63,15 @@ async fn fill(log: &dyn LogStore, key: &LogKey) -> u64 {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_and_loses_nothing() {
-    let Some(disk) = Tmpfs::mount("96m") else { return };
+    let Some(disk) = Tmpfs::mount("320m") else { return };
     let path = disk.path().join("data");
-    let options = Options { free_margin: 16 << 20, ..Options::default() };
+    let options = Options { free_margin: 64 << 20, ..Options::default() };
     let store = Embedded::open_with(&path, options).unwrap();
     let (log, kv) = (store.log(), store.kv());
     let (a, b) = (key(1, "a"), key(1, "b"));
     log.append(append(&b, 1, 1, &["before"])).await.unwrap();
     let ballast = disk.path().join("ballast");
-    std::fs::write(&ballast, vec![1; 40 << 20]).unwrap();
+    std::fs::write(&ballast, vec![1; 180 << 20]).unwrap();
 
     let last = fill(&*log, &a).await;
     assert!(matches!(log.append(append(&b, 1, 2, &["x"])).await, Err(LogError::Full(_))));
