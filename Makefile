@@ -10,7 +10,7 @@ setup: ## Checks (and says how to get) what a fresh Debian machine with Rust lac
 	@scripts/setup.sh
 
 build: setup ## The `emet` binary, as `make demo` and `make test` use it
-	$(CARGO) build -p emet
+	$(CARGO) build --workspace
 
 demo: build ## Upload, invoke, kill -9 in the middle, go on
 	@scripts/demo.sh target/debug/emet

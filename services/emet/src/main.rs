@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Runs WebAssembly components as durable workers.
 #[derive(Parser)]
-#[command(name = "emet", version, about, propagate_version = true)]
+#[command(name = "emet", version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

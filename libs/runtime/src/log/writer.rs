@@ -200,15 +200,19 @@ impl OplogWriter {
         }))
     }
 
-    /// Folds the whole log again, after an entry that takes others back. Everything must be
-    /// committed, and nothing may be added meanwhile.
+    /// Folds the whole log again, after an entry that takes others back. What is not committed yet
+    /// is folded on top.
     pub async fn refold(&self) -> Result<(), WorkerError> {
-        let state = read_state(self.store.as_ref(), &self.worker).await?;
+        // No append may end between reading the store and taking the buffer over.
+        let _turn = self.appending.lock().await;
+        let mut fold = Fold::from_state(read_state(self.store.as_ref(), &self.worker).await?);
         let mut inner = self.inner.lock();
-        assert_eq!(state.index, inner.submitted, "everything was committed before folding again");
-        if inner.buffer.is_empty() {
-            inner.fold = Fold::from_state(state);
+        for bytes in &inner.buffer {
+            let index = fold.state().index + 1;
+            fold.apply(index, &decode(index, bytes.clone())?);
         }
+        assert_eq!(fold.state().index, inner.fold.state().index, "store and buffer hold every entry");
+        inner.fold = fold;
         Ok(())
     }
 

@@ -30,6 +30,7 @@ impl WorkerCtx {
         wasmtime::ensure!(target > 1, "Attempted to jump before the creation of the worker");
         self.journal.add(EntryKind::Jump { start: target, end: source });
         self.journal.commit().await?;
+        writer.refold().await.map_err(Stop::from)?;
         Err(Stop::Restart.into())
     }
 
