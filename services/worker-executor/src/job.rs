@@ -176,6 +176,7 @@ impl Scene {
             other => vec![other],
         };
         instance.ctx().journal.current_key = Some(invocation.key.clone());
+        instance.ctx().journal.current_trace.clone_from(&invocation.trace);
         let result = match instance.call(&invocation.function, parameters).await? {
             Ok(result) => result,
             Err(error) => return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string()))),

@@ -13,6 +13,7 @@ mod io;
 mod keyvalue;
 mod logging;
 mod random;
+mod rpc;
 mod sockets;
 mod values;
 
@@ -65,6 +66,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
     keyvalue::add(&mut linker)?;
     blobstore::add(&mut linker)?;
     sockets::add(&mut linker)?;
+    rpc::add(&mut linker)?;
     Ok(linker)
 }
 
@@ -88,6 +90,7 @@ pub fn describe(name: &str) -> Option<&'static dyn HostFnInfo> {
         io::FUNCTIONS,
         keyvalue::FUNCTIONS,
         random::FUNCTIONS,
+        rpc::FUNCTIONS,
         sockets::FUNCTIONS,
     ];
     modules.into_iter().flatten().chain(golem::recorded()).find(|f| f.name() == name).copied()

@@ -32,6 +32,8 @@ pub struct Journal {
     open_regions: Vec<OplogIndex>,
     /// Key of the current invocation.
     pub current_key: Option<IdempotencyKey>,
+    /// Trace context that the current invocation came with.
+    pub current_trace: Vec<(String, String)>,
     /// Policy that the guest has set, as far as it has come.
     pub retry_policy: Option<RetryPolicy>,
     /// Added when the replay ends: what it proves.
@@ -57,6 +59,7 @@ impl Journal {
             open_writes,
             open_regions,
             current_key: None,
+            current_trace: Vec::new(),
             retry_policy: None,
             at_end: None,
         }

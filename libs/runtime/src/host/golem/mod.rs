@@ -13,7 +13,7 @@ use types::*;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use workers::GetWorkers;
 
-pub(crate) use types::{WitUri, WitWorkerId};
+pub(crate) use types::{WitComponentId, WitUri, WitWorkerId};
 
 /// The versions that are defined; each serves the lower compatible ones.
 const HOST_02: &str = "golem:api/host@0.2.2";

@@ -1,0 +1,86 @@
+//! `golem:rpc/types` at 0.1.x and 0.2.x: calls to other workers, with exactly-once effect (guest
+//! spec 5). The key of a call is derived and durable before the call leaves, the callee knows it
+//! again, and the result is recorded.
+
+mod calls;
+mod types;
+
+use super::functions;
+use super::golem::{WitUri, WitWorkerId};
+use crate::WorkerCtx;
+use calls::{CancellationToken, FutureInvoke, Rpc};
+use emet_model::{ComponentId, WorkerId};
+use types::{RpcError, ValueAndType, WitType, WitValue};
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+
+pub(super) use calls::FUNCTIONS;
+
+const RPC_01: &str = "golem:rpc/types@0.1.3";
+const RPC_02: &str = "golem:rpc/types@0.2.0";
+
+
+pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    for version in [RPC_01, RPC_02] {
+        add_calls(linker, version)?;
+        add_drops(linker, version)?;
+    }
+    functions!(linker, RPC_01, {
+        "[constructor]wasm-rpc" => |ctx, location: WitUri| Ok((ctx.rpc_by_uri(&location.value).await?,));
+        "extract-value" => |_ctx, both: ValueAndType| Ok::<(WitValue,), wasmtime::Error>((both.value,));
+        "extract-type" => |_ctx, both: ValueAndType| Ok::<(WitType,), wasmtime::Error>((both.typ,));
+    });
+    functions!(linker, RPC_02, {
+        "[constructor]wasm-rpc" => |ctx, worker: WitWorkerId| {
+            let worker = WorkerId::from(worker);
+            Ok((ctx.table.push(Rpc::new(worker.component_id, worker.worker_name))?,))
+        };
+        "[static]wasm-rpc.ephemeral" => |ctx, component: super::golem::WitComponentId| {
+            Ok((ctx.rpc_unnamed(ComponentId::from(component)).await?,))
+        };
+        "extract-value" => |_ctx, both: ValueAndType| Ok::<(WitValue,), wasmtime::Error>((both.value,));
+        "extract-type" => |_ctx, both: ValueAndType| Ok::<(WitType,), wasmtime::Error>((both.typ,));
+    });
+    Ok(())
+}
+
+fn add_calls(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<()> {
+    functions!(linker, version, {
+        "[method]wasm-rpc.invoke-and-await" => |ctx, rpc: Resource<Rpc>, function: String, params: Vec<WitValue>| {
+            let result: Result<WitValue, RpcError> = ctx.rpc_call(&rpc, function, params).await?;
+            Ok((result,))
+        };
+        "[method]wasm-rpc.invoke" => |ctx, rpc: Resource<Rpc>, function: String, params: Vec<WitValue>| {
+            Ok((ctx.rpc_send(&rpc, function, params).await?,))
+        };
+        "[method]wasm-rpc.async-invoke-and-await" => |ctx, rpc: Resource<Rpc>, function: String, params: Vec<WitValue>| {
+            Ok((ctx.rpc_start(&rpc, function, params).await?,))
+        };
+        "[method]wasm-rpc.schedule-invocation" => |ctx, rpc: Resource<Rpc>, at: Datetime, function: String, params: Vec<WitValue>| {
+            ctx.rpc_schedule(&rpc, at, function, params).await.map(|_| ())
+        };
+        "[method]wasm-rpc.schedule-cancelable-invocation" => |ctx, rpc: Resource<Rpc>, at: Datetime, function: String, params: Vec<WitValue>| {
+            let id = ctx.rpc_schedule(&rpc, at, function, params).await?;
+            Ok((ctx.table.push(CancellationToken(id))?,))
+        };
+        "[method]future-invoke-result.subscribe" => |ctx, future: Resource<FutureInvoke>| {
+            Ok((wasmtime_wasi::p2::subscribe(&mut ctx.table, future)?,))
+        };
+        "[method]future-invoke-result.get" => |ctx, future: Resource<FutureInvoke>| Ok((ctx.rpc_get(&future).await?,));
+        "[method]cancellation-token.cancel" => |ctx, token: Resource<CancellationToken>| ctx.rpc_cancel(&token).await;
+    });
+    Ok(())
+}
+
+fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<()> {
+    let mut types = linker.instance(version)?;
+    types.resource("wasm-rpc", ResourceType::host::<Rpc>(), |mut store, rep| {
+        store.data_mut().table.delete(Resource::<Rpc>::new_own(rep)).map(drop).map_err(Into::into)
+    })?;
+    types.resource("future-invoke-result", ResourceType::host::<FutureInvoke>(), |mut store, rep| {
+        store.data_mut().table.delete(Resource::<FutureInvoke>::new_own(rep)).map(drop).map_err(Into::into)
+    })?;
+    types.resource("cancellation-token", ResourceType::host::<CancellationToken>(), |mut store, rep| {
+        store.data_mut().table.delete(Resource::<CancellationToken>::new_own(rep)).map(drop).map_err(Into::into)
+    })
+}

@@ -1,0 +1,255 @@
+//! Types of `golem:rpc/types`, the same in all versions.
+
+use crate::host::golem::WitUri;
+use emet_model::WorkerError;
+use emet_values::tree::{WitNode, WitValueTree};
+use emet_values::Value;
+use wasmtime::component::{ComponentType, Lift, Lower};
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum Node {
+    #[component(name = "record-value")]
+    Record(Vec<i32>),
+    #[component(name = "variant-value")]
+    Variant((u32, Option<i32>)),
+    #[component(name = "enum-value")]
+    Enum(u32),
+    #[component(name = "flags-value")]
+    Flags(Vec<bool>),
+    #[component(name = "tuple-value")]
+    Tuple(Vec<i32>),
+    #[component(name = "list-value")]
+    List(Vec<i32>),
+    #[component(name = "option-value")]
+    Option(Option<i32>),
+    #[component(name = "result-value")]
+    Result(Result<Option<i32>, Option<i32>>),
+    #[component(name = "prim-u8")]
+    U8(u8),
+    #[component(name = "prim-u16")]
+    U16(u16),
+    #[component(name = "prim-u32")]
+    U32(u32),
+    #[component(name = "prim-u64")]
+    U64(u64),
+    #[component(name = "prim-s8")]
+    S8(i8),
+    #[component(name = "prim-s16")]
+    S16(i16),
+    #[component(name = "prim-s32")]
+    S32(i32),
+    #[component(name = "prim-s64")]
+    S64(i64),
+    #[component(name = "prim-float32")]
+    F32(f32),
+    #[component(name = "prim-float64")]
+    F64(f64),
+    #[component(name = "prim-char")]
+    Char(char),
+    #[component(name = "prim-bool")]
+    Bool(bool),
+    #[component(name = "prim-string")]
+    String(String),
+    #[component(name = "handle")]
+    Handle((WitUri, u64)),
+}
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct WitValue {
+    nodes: Vec<Node>,
+}
+
+impl WitValue {
+    /// The value; the reason why it is none.
+    pub(crate) fn to_value(&self) -> Result<Value, String> {
+        let nodes = self.nodes.iter().cloned().map(WitNode::from).collect();
+        WitValueTree(nodes).to_value().map_err(|e| e.to_string())
+    }
+
+    pub(crate) fn from_value(value: &Value) -> Result<Self, String> {
+        let tree = WitValueTree::from_value(value).map_err(|e| e.to_string())?;
+        Ok(Self { nodes: tree.0.into_iter().map(Node::from).collect() })
+    }
+}
+
+impl From<Node> for WitNode {
+    fn from(node: Node) -> Self {
+        match node {
+            Node::Record(items) => Self::Record(items),
+            Node::Variant((case, value)) => Self::Variant(case, value),
+            Node::Enum(case) => Self::Enum(case),
+            Node::Flags(set) => Self::Flags(set),
+            Node::Tuple(items) => Self::Tuple(items),
+            Node::List(items) => Self::List(items),
+            Node::Option(value) => Self::Option(value),
+            Node::Result(value) => Self::Result(value),
+            Node::U8(v) => Self::U8(v),
+            Node::U16(v) => Self::U16(v),
+            Node::U32(v) => Self::U32(v),
+            Node::U64(v) => Self::U64(v),
+            Node::S8(v) => Self::S8(v),
+            Node::S16(v) => Self::S16(v),
+            Node::S32(v) => Self::S32(v),
+            Node::S64(v) => Self::S64(v),
+            Node::F32(v) => Self::F32(v),
+            Node::F64(v) => Self::F64(v),
+            Node::Char(v) => Self::Char(v),
+            Node::Bool(v) => Self::Bool(v),
+            Node::String(v) => Self::String(v),
+            Node::Handle((uri, id)) => Self::Handle(uri.value, id),
+        }
+    }
+}
+
+impl From<WitNode> for Node {
+    fn from(node: WitNode) -> Self {
+        match node {
+            WitNode::Record(items) => Self::Record(items),
+            WitNode::Variant(case, value) => Self::Variant((case, value)),
+            WitNode::Enum(case) => Self::Enum(case),
+            WitNode::Flags(set) => Self::Flags(set),
+            WitNode::Tuple(items) => Self::Tuple(items),
+            WitNode::List(items) => Self::List(items),
+            WitNode::Option(value) => Self::Option(value),
+            WitNode::Result(value) => Self::Result(value),
+            WitNode::U8(v) => Self::U8(v),
+            WitNode::U16(v) => Self::U16(v),
+            WitNode::U32(v) => Self::U32(v),
+            WitNode::U64(v) => Self::U64(v),
+            WitNode::S8(v) => Self::S8(v),
+            WitNode::S16(v) => Self::S16(v),
+            WitNode::S32(v) => Self::S32(v),
+            WitNode::S64(v) => Self::S64(v),
+            WitNode::F32(v) => Self::F32(v),
+            WitNode::F64(v) => Self::F64(v),
+            WitNode::Char(v) => Self::Char(v),
+            WitNode::Bool(v) => Self::Bool(v),
+            WitNode::String(v) => Self::String(v),
+            WitNode::Handle(uri, id) => Self::Handle((WitUri { value: uri }, id)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(crate) enum Mode {
+    #[component(name = "owned")]
+    Owned,
+    #[component(name = "borrowed")]
+    Borrowed,
+}
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum TypeNode {
+    #[component(name = "record-type")]
+    Record(Vec<(String, i32)>),
+    #[component(name = "variant-type")]
+    Variant(Vec<(String, Option<i32>)>),
+    #[component(name = "enum-type")]
+    Enum(Vec<String>),
+    #[component(name = "flags-type")]
+    Flags(Vec<String>),
+    #[component(name = "tuple-type")]
+    Tuple(Vec<i32>),
+    #[component(name = "list-type")]
+    List(i32),
+    #[component(name = "option-type")]
+    Option(i32),
+    #[component(name = "result-type")]
+    Result((Option<i32>, Option<i32>)),
+    #[component(name = "prim-u8-type")]
+    U8,
+    #[component(name = "prim-u16-type")]
+    U16,
+    #[component(name = "prim-u32-type")]
+    U32,
+    #[component(name = "prim-u64-type")]
+    U64,
+    #[component(name = "prim-s8-type")]
+    S8,
+    #[component(name = "prim-s16-type")]
+    S16,
+    #[component(name = "prim-s32-type")]
+    S32,
+    #[component(name = "prim-s64-type")]
+    S64,
+    #[component(name = "prim-f32-type")]
+    F32,
+    #[component(name = "prim-f64-type")]
+    F64,
+    #[component(name = "prim-char-type")]
+    Char,
+    #[component(name = "prim-bool-type")]
+    Bool,
+    #[component(name = "prim-string-type")]
+    String,
+    #[component(name = "handle-type")]
+    Handle((u64, Mode)),
+}
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct WitType {
+    nodes: Vec<TypeNode>,
+}
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct ValueAndType {
+    pub(super) value: WitValue,
+    pub(super) typ: WitType,
+}
+
+#[derive(Clone, Debug, ComponentType, Lift, Lower)]
+#[component(variant)]
+pub(crate) enum RpcError {
+    #[component(name = "protocol-error")]
+    Protocol(String),
+    #[component(name = "denied")]
+    Denied(String),
+    #[component(name = "not-found")]
+    NotFound(String),
+    #[component(name = "remote-internal-error")]
+    RemoteInternal(String),
+}
+
+/// An error as it is recorded: number of the case and text.
+pub(super) type RecordedError = (u8, String);
+
+impl From<WorkerError> for RpcError {
+    fn from(error: WorkerError) -> Self {
+        let text = error.to_string();
+        match error {
+            WorkerError::WorkerNotFound { .. } | WorkerError::GetLatestVersionOfComponentFailed { .. } => Self::NotFound(text),
+            WorkerError::WorkerAlreadyExists { .. } | WorkerError::InvalidAccount => Self::Denied(text),
+            WorkerError::NoValueInMessage => Self::Protocol(text),
+            _ => Self::RemoteInternal(text),
+        }
+    }
+}
+
+impl From<RpcError> for RecordedError {
+    fn from(error: RpcError) -> Self {
+        match error {
+            RpcError::Protocol(text) => (0, text),
+            RpcError::Denied(text) => (1, text),
+            RpcError::NotFound(text) => (2, text),
+            RpcError::RemoteInternal(text) => (3, text),
+        }
+    }
+}
+
+impl From<RecordedError> for RpcError {
+    fn from((case, text): RecordedError) -> Self {
+        match case {
+            0 => Self::Protocol(text),
+            1 => Self::Denied(text),
+            2 => Self::NotFound(text),
+            _ => Self::RemoteInternal(text),
+        }
+    }
+}
