@@ -136,8 +136,12 @@ impl Instance {
         let (created, dropped) = self.resources.take_changes();
         let journal = &mut self.store.data_mut().journal;
         if journal.is_live() {
-            created.into_iter().for_each(|id| drop(journal.add(EntryKind::CreateResource(id))));
-            dropped.into_iter().for_each(|id| drop(journal.add(EntryKind::DropResource(id))));
+            for id in created {
+                journal.add(EntryKind::CreateResource(id));
+            }
+            for id in dropped {
+                journal.add(EntryKind::DropResource(id));
+            }
         }
     }
 

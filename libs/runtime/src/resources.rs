@@ -7,16 +7,16 @@ use wasmtime::component::ResourceAny;
 
 /// Names a resource by what it was constructed with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IndexKey {
+pub(crate) struct IndexKey {
     /// Full name of the resource, its interface included.
-    pub resource: String,
+    pub(crate) resource: String,
     /// Canonical texts of the constructor's arguments.
-    pub parameters: Vec<String>,
+    pub(crate) parameters: Vec<String>,
 }
 
 /// Resources by id; ids count from 0 in the order of creation, so replay gives the same ones.
 #[derive(Default)]
-pub struct GuestResources {
+pub(crate) struct GuestResources {
     uri: String,
     next: u64,
     live: HashMap<u64, ResourceAny>,
@@ -27,32 +27,32 @@ pub struct GuestResources {
 
 impl GuestResources {
     /// The resources of a worker with this URN.
-    pub fn new(uri: String) -> Self {
+    pub(crate) fn new(uri: String) -> Self {
         Self { uri, ..Self::default() }
     }
 
     /// Ids handed out and taken back since the last call.
-    pub fn take_changes(&mut self) -> (Vec<u64>, Vec<u64>) {
+    pub(crate) fn take_changes(&mut self) -> (Vec<u64>, Vec<u64>) {
         (std::mem::take(&mut self.created), std::mem::take(&mut self.dropped))
     }
 
     /// The resource constructed with these arguments.
-    pub fn find(&self, key: &IndexKey) -> Option<u64> {
+    pub(crate) fn find(&self, key: &IndexKey) -> Option<u64> {
         self.indexed.get(key).copied()
     }
 
     /// Makes a resource addressable.
-    pub fn index(&mut self, key: IndexKey, id: u64) {
+    pub(crate) fn index(&mut self, key: IndexKey, id: u64) {
         self.indexed.insert(key, id);
     }
 
     /// A handle for a resource.
-    pub fn handle(&self, id: u64) -> Value {
+    pub(crate) fn handle(&self, id: u64) -> Value {
         Value::Handle { uri: self.uri.clone(), resource_id: id }
     }
 
     /// Forgets a resource; none if it is unknown.
-    pub fn remove(&mut self, id: u64) -> Option<ResourceAny> {
+    pub(crate) fn remove(&mut self, id: u64) -> Option<ResourceAny> {
         self.indexed.retain(|_, i| *i != id);
         let resource = self.live.remove(&id)?;
         self.dropped.push(id);
@@ -60,12 +60,12 @@ impl GuestResources {
     }
 
     /// The id that a handle of this worker names.
-    pub fn id_of(&self, uri: &str, id: u64) -> Result<u64, String> {
+    pub(crate) fn id_of(&self, uri: &str, id: u64) -> Result<u64, String> {
         if uri == self.uri { Ok(id) } else { Err("cannot resolve handle belonging to a different worker".into()) }
     }
 
     /// Gives an owned resource away: the handle is spent.
-    pub fn give(&mut self, id: u64) -> Result<ResourceAny, String> {
+    pub(crate) fn give(&mut self, id: u64) -> Result<ResourceAny, String> {
         self.remove(id).ok_or_else(|| "resource not found".into())
     }
 }

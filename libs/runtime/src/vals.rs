@@ -4,7 +4,7 @@ use emet_values::{ResourceMode, Type, Value};
 use wasmtime::component::{ResourceAny, Val};
 
 /// Turns guest resources into handles and back.
-pub trait Handles {
+pub(crate) trait Handles {
     /// The resource that a handle names; the reason why not.
     fn lower(&mut self, uri: &str, id: u64, owned: bool) -> Result<ResourceAny, String>;
     /// A handle for a resource that the guest hands out.
@@ -12,7 +12,7 @@ pub trait Handles {
 }
 
 /// A value of the given type as wasmtime takes it. The value was checked against the type.
-pub fn lower(ty: &Type, value: Value, handles: &mut dyn Handles) -> Result<Val, String> {
+pub(crate) fn lower(ty: &Type, value: Value, handles: &mut dyn Handles) -> Result<Val, String> {
     Ok(match (ty, value) {
         (Type::Bool, Value::Bool(v)) => Val::Bool(v),
         (Type::S8, Value::S8(v)) => Val::S8(v),
@@ -76,7 +76,7 @@ fn lower_boxed(ty: Option<&Type>, value: Boxed<Value>, handles: &mut dyn Handles
 }
 
 /// A value of the given type as wasmtime gives it.
-pub fn lift(ty: &Type, val: Val, handles: &mut dyn Handles) -> Result<Value, String> {
+pub(crate) fn lift(ty: &Type, val: Val, handles: &mut dyn Handles) -> Result<Value, String> {
     Ok(match (ty, val) {
         (_, Val::Bool(v)) => Value::Bool(v),
         (_, Val::S8(v)) => Value::S8(v),

@@ -119,7 +119,7 @@ impl ComponentService {
         }
         self.latest.write().insert(id.component_id, Arc::new(component.clone()));
         // Nobody listening means that nobody compiles ahead: the first worker does.
-        drop(self.uploads.send(id));
+        let _ = self.uploads.send(id);
         Ok(Some(component))
     }
 }

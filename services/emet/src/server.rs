@@ -15,14 +15,14 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Shown below the help of the command.
-pub const EXAMPLES: &str = "Examples:
+pub(crate) const EXAMPLES: &str = "Examples:
   emet server                                  listen on 127.0.0.1:9881, keep data in .emet
   emet server --data-dir /var/lib/emet --listen 0.0.0.0:9881
   RUST_LOG=debug emet server                   log more";
 
 /// Options of the server.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Directory of everything that is kept; made if it is missing.
     #[arg(long, env = "EMET_DATA_DIR", default_value = ".emet")]
     data_dir: PathBuf,
@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 /// Runs the server until it is told to stop.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;

@@ -275,7 +275,7 @@ impl Actor {
         match ended {
             Ended::Ready | Ended::Restart => {}
             Ended::Snapshot(result) => self.after_snapshot(result).await,
-            Ended::Refused(error) | Ended::NotLoaded(error) => self.after_refusal(error).await,
+            Ended::NotLoaded(error) => self.after_refusal(error).await,
             Ended::Suspended(until) => self.suspend(until).await,
             Ended::Exited => {
                 self.writer.add(EntryKind::Exited);
@@ -520,9 +520,10 @@ impl Actor {
         match reply {
             ReplyTo::Result(reply) => {
                 self.waiters.entry(invocation.key.clone()).or_default().push(reply);
-                match idle {
-                    true => self.direct = Some(invocation),
-                    false => drop(self.writer.add(EntryKind::PendingInvocation(invocation))),
+                if idle {
+                    self.direct = Some(invocation);
+                } else {
+                    self.writer.add(EntryKind::PendingInvocation(invocation));
                 }
             }
             ReplyTo::Accepted(reply) => {

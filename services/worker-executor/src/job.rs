@@ -37,8 +37,6 @@ pub(crate) enum Ended {
     Ready,
     /// Snapshot of the state.
     Snapshot(Result<Vec<u8>, String>),
-    /// The request makes no sense for this worker; nothing happened.
-    Refused(WorkerError),
     /// The worker cannot be made ready; its log is as it was.
     NotLoaded(WorkerError),
     /// The instance waits for a time or a promise and was given up.
@@ -73,7 +71,7 @@ impl Scene {
             Job::Snapshot => self.snapshot(&mut loaded).await,
         };
         match ended {
-            Ok(ended @ (Ended::Ready | Ended::Refused(_) | Ended::Snapshot(Ok(_)))) => (loaded, ended),
+            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)))) => (loaded, ended),
             Ok(ended) => (None, ended),
             Err(error) => {
                 let ended = self.classify(&error);
@@ -85,6 +83,8 @@ impl Scene {
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
     async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
+        // Replay reads the store up to the last index, so requests that were only added must be in it.
+        self.writer.commit().await.map_err(Stop::from)?;
         let plan = self.writer.with_state(load_plan);
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = match self.shared.cache.get(id).await {

@@ -8,6 +8,7 @@ use wasmtime::component::{ComponentType, Lift, Linker};
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]
+#[allow(dead_code, reason = "values are made by lifting from the guest")]
 enum Level {
     #[component(name = "trace")]
     Trace,

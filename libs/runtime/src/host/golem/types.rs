@@ -201,6 +201,7 @@ impl From<PersistenceLevel> for WitLevel {
 #[derive(Clone, Copy, Debug, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
+#[allow(dead_code, reason = "values are made by lifting from the guest")]
 pub(crate) enum WitUpdateMode {
     #[component(name = "automatic")]
     Automatic,
@@ -220,6 +221,7 @@ impl From<WitUpdateMode> for UpdateMode {
 #[derive(Clone, Copy, Debug, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
+#[allow(dead_code, reason = "values are made by lifting from the guest")]
 pub(crate) enum WitComparator {
     #[component(name = "equal")]
     Equal,
@@ -251,6 +253,7 @@ impl From<WitComparator> for Comparator {
 #[derive(Clone, Copy, Debug, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
+#[allow(dead_code, reason = "values are made by lifting from the guest")]
 pub(crate) enum WitStringComparator {
     #[component(name = "equal")]
     Equal,

@@ -135,6 +135,7 @@ impl From<WitNode> for Node {
 #[derive(Clone, Copy, Debug, ComponentType, Lift, Lower)]
 #[component(enum)]
 #[repr(u8)]
+#[allow(dead_code, reason = "values are made by lifting from the guest")]
 pub(crate) enum Mode {
     #[component(name = "owned")]
     Owned,
