@@ -1,0 +1,1 @@
+//! Where workers live: the hash, the assignment of shards, leases and epochs, as a state machine without I/O.
