@@ -15,10 +15,10 @@ build: setup ## The `emet` binary, as `make demo` and `make test` use it
 demo: build ## Upload, invoke, kill -9 in the middle, go on
 	@scripts/demo.sh target/debug/emet
 
-test: build ## All tests
+test: build setup-stores ## All tests
 	$(CARGO) test --workspace
 
-verify: build ## Format, lints, tests; changes nothing
+verify: build setup-stores ## Format, lints, tests; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace
@@ -28,3 +28,4 @@ fix: ## Formats, and mends what lints can mend
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 include scripts/guests.mk
+include scripts/stores.mk
