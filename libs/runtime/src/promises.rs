@@ -65,7 +65,11 @@ impl Promises {
     /// Makes a promise, unless it exists.
     pub async fn create(&self, id: &PromiseId) -> Result<(), WorkerError> {
         let key = key(id);
-        let batch = Batch::new().if_absent(SPACE, key.clone()).put(SPACE, key, Bytes::from_static(&[PENDING]));
+        let batch = Batch::new().if_absent(SPACE, key.clone()).put(
+            SPACE,
+            key,
+            Bytes::from_static(&[PENDING]),
+        );
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
@@ -104,8 +108,10 @@ impl Promises {
     pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
         let prefix = key(id);
         let found = self.kv.scan(WAITERS, &prefix, None, usize::MAX).await.map_err(failed)?;
-        let waiters = found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
-        let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(WAITERS, key));
+        let waiters =
+            found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
+        let batch =
+            found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(WAITERS, key));
         self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(waiters)
@@ -123,16 +129,21 @@ impl Promises {
         self.kv.apply(Batch::new().delete(SPACE, key(id))).await.map_err(failed).map(drop)
     }
 
-    /// Removes all promises of a worker.
+    /// Removes all promises of a worker, and who waits for them.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         let prefix = prefix(worker);
-        loop {
-            let found = self.kv.scan(SPACE, &prefix, None, 1000).await.map_err(failed)?;
-            if found.is_empty() {
-                return Ok(());
+        for space in [WAITERS, SPACE] {
+            loop {
+                let found = self.kv.scan(space, &prefix, None, 1000).await.map_err(failed)?;
+                if found.is_empty() {
+                    break;
+                }
+                let batch = found
+                    .into_iter()
+                    .fold(Batch::new(), |batch, (key, _)| batch.delete(space, key));
+                self.kv.apply(batch).await.map_err(failed)?;
             }
-            let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(SPACE, key));
-            self.kv.apply(batch).await.map_err(failed)?;
         }
+        Ok(())
     }
 }
