@@ -65,11 +65,7 @@ impl Promises {
     /// Makes a promise, unless it exists.
     pub async fn create(&self, id: &PromiseId) -> Result<(), WorkerError> {
         let key = key(id);
-        let batch = Batch::new().if_absent(SPACE, key.clone()).put(
-            SPACE,
-            key,
-            Bytes::from_static(&[PENDING]),
-        );
+        let batch = Batch::new().if_absent(SPACE, key.clone()).put(SPACE, key, Bytes::from_static(&[PENDING]));
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
@@ -108,10 +104,8 @@ impl Promises {
     pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
         let prefix = key(id);
         let found = self.kv.scan(WAITERS, &prefix, None, usize::MAX).await.map_err(failed)?;
-        let waiters =
-            found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
-        let batch =
-            found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(WAITERS, key));
+        let waiters = found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
+        let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(WAITERS, key));
         self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(waiters)

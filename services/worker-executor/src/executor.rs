@@ -9,15 +9,13 @@ use crate::{listing, metadata, public};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation,
-    InvokeParameters, OplogPage, OplogPosition, RevertTarget, Target, WorkerEvent, WorkerEvents,
-    WorkerPage, Workers,
+    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage, OplogPosition,
+    RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use emet_engine::Cause;
 use emet_model::{
-    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp,
-    UpdateMode, VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata,
-    WorkerStatus,
+    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
+    VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
@@ -98,13 +96,7 @@ pub(crate) struct Handle {
 #[derive(Serialize, Deserialize)]
 enum Action {
     Wake(WorkerId),
-    Invoke {
-        component: ComponentId,
-        name: Option<String>,
-        function: String,
-        parameters: Vec<u8>,
-        key: String,
-    },
+    Invoke { component: ComponentId, name: Option<String>, function: String, parameters: Vec<u8>, key: String },
 }
 
 /// What a missing worker is made with.
@@ -117,12 +109,7 @@ pub(crate) struct Making {
 
 impl Executor {
     /// Makes an executor and lets unfinished workers go on.
-    pub fn start(
-        node: Arc<Node>,
-        stores: Stores,
-        cache: ComponentCache,
-        options: ExecutorOptions,
-    ) -> Arc<Self> {
+    pub fn start(node: Arc<Node>, stores: Stores, cache: ComponentCache, options: ExecutorOptions) -> Arc<Self> {
         let shared = Arc::new_cyclic(|this| Shared {
             components: node.components.clone(),
             timers: Timers::new(stores.kv.clone()),
@@ -147,8 +134,7 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
-        let handles: Vec<Handle> =
-            self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
+        let handles: Vec<Handle> = self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
         let stopped = handles.into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
@@ -161,10 +147,7 @@ impl Executor {
     /// Workers with an actor, and those in memory.
     pub fn counts(&self) -> (usize, usize) {
         let actors = self.shared.actors.lock();
-        let loaded = actors
-            .values()
-            .filter_map(|s| s.get())
-            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
+        let loaded = actors.values().filter_map(|s| s.get()).filter(|h| h.visible.loaded.load(Ordering::Acquire));
         (actors.len(), loaded.count())
     }
 
@@ -198,25 +181,17 @@ async fn recover(executor: Arc<Executor>, parallelism: usize) {
 }
 
 fn gone() -> WorkerError {
-    WorkerError::unknown(
-        "the worker stopped before it answered; try again with the same idempotency key",
-    )
+    WorkerError::unknown("the worker stopped before it answered; try again with the same idempotency key")
 }
 
 impl Shared {
     /// Metadata of a component version; versions never change.
-    pub(crate) async fn component(
-        &self,
-        id: VersionedComponentId,
-    ) -> Result<Arc<Component>, WorkerError> {
+    pub(crate) async fn component(&self, id: VersionedComponentId) -> Result<Arc<Component>, WorkerError> {
         if let Some(component) = self.known.lock().get(&id) {
             return Ok(component.clone());
         }
         let found = self.components.get(id.component_id, Some(id.version)).await;
-        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed {
-            component_id: id,
-            reason: e.to_string(),
-        };
+        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed { component_id: id, reason: e.to_string() };
         let component = Arc::new(found.map_err(failed)?);
         self.known.lock().insert(id, component.clone());
         Ok(component)
@@ -225,9 +200,7 @@ impl Shared {
     async fn latest(&self, component_id: ComponentId) -> Result<Component, WorkerError> {
         self.components.get(component_id, None).await.map_err(|e| {
             let reason = match e {
-                emet_api::ComponentError::NotFound(_) => {
-                    "Could not find any component with the given id".to_owned()
-                }
+                emet_api::ComponentError::NotFound(_) => "Could not find any component with the given id".to_owned(),
                 other => other.to_string(),
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
@@ -241,10 +214,7 @@ impl Shared {
                 return place;
             }
             self.evict_one();
-            let soon = tokio::time::timeout(
-                Duration::from_millis(50),
-                self.places.clone().acquire_owned(),
-            );
+            let soon = tokio::time::timeout(Duration::from_millis(50), self.places.clone().acquire_owned());
             if let Ok(Ok(place)) = soon.await {
                 return place;
             }
@@ -265,21 +235,14 @@ impl Shared {
     /// Removes an actor that has ended.
     pub(crate) fn forget(&self, writer: &Arc<OplogWriter>) {
         let mut actors = self.actors.lock();
-        let mine = actors
-            .get(&writer.worker)
-            .and_then(|s| s.get())
-            .is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
+        let mine = actors.get(&writer.worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
         if mine {
             actors.remove(&writer.worker);
         }
     }
 
     /// Removes an actor, if nobody has asked it anything.
-    pub(crate) fn forget_if_empty(
-        &self,
-        writer: &Arc<OplogWriter>,
-        mailbox: &mpsc::UnboundedReceiver<Command>,
-    ) -> bool {
+    pub(crate) fn forget_if_empty(&self, writer: &Arc<OplogWriter>, mailbox: &mpsc::UnboundedReceiver<Command>) -> bool {
         let mut actors = self.actors.lock();
         let empty = mailbox.is_empty();
         if empty {
@@ -299,17 +262,11 @@ impl Shared {
 
     /// The actor of an existing worker.
     async fn find(&self, worker: &WorkerId) -> Result<Handle, WorkerError> {
-        self.open(worker, None)
-            .await?
-            .ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })
+        self.open(worker, None).await?.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })
     }
 
     /// The actor of a worker, which is made if it is missing and `making` says how.
-    async fn open(
-        &self,
-        worker: &WorkerId,
-        making: Option<Making>,
-    ) -> Result<Option<Handle>, WorkerError> {
+    async fn open(&self, worker: &WorkerId, making: Option<Making>) -> Result<Option<Handle>, WorkerError> {
         let slot = self.actors.lock().entry(worker.clone()).or_default().clone();
         let opened = slot.get_or_try_init(|| self.make(worker, making)).await;
         match opened {
@@ -409,15 +366,8 @@ impl Shared {
             // Under the lock an actor cannot leave between being found and being asked.
             let sent = {
                 let actors = self.actors.lock();
-                let present = actors
-                    .get(worker)
-                    .and_then(|s| s.get())
-                    .is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
-                if present {
-                    handle.sender.send(command)
-                } else {
-                    Err(mpsc::error::SendError(command))
-                }
+                let present = actors.get(worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
+                if present { handle.sender.send(command) } else { Err(mpsc::error::SendError(command)) }
             };
             match sent {
                 Ok(()) => return Ok(()),
@@ -505,8 +455,7 @@ impl Shared {
         parameters: &[u8],
         key: String,
     ) -> Result<(), WorkerError> {
-        let values = emet_values::binary::decode(parameters)
-            .map_err(|e| WorkerError::invalid(e.to_string()))?;
+        let values = emet_values::binary::decode(parameters).map_err(|e| WorkerError::invalid(e.to_string()))?;
         let values = match values {
             Value::Tuple(values) => values,
             other => vec![other],
@@ -551,9 +500,7 @@ impl Making {
     pub(crate) fn by(caller: Option<&Caller>) -> Self {
         match caller {
             None => Self::plain(),
-            Some(c) => {
-                Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) }
-            }
+            Some(c) => Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) },
         }
     }
 }
@@ -563,12 +510,7 @@ impl Handle {
     fn metadata(&self) -> WorkerMetadata {
         let busy = self.visible.busy.load(Ordering::Acquire);
         let mut metadata = self.writer.with_state(|s| metadata::metadata(&self.writer.worker, s));
-        if busy
-            && matches!(
-                metadata.status,
-                WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying
-            )
-        {
+        if busy && matches!(metadata.status, WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying) {
             metadata.status = WorkerStatus::Running;
         }
         metadata
@@ -677,11 +619,7 @@ impl Workers for Executor {
         }
     }
 
-    async fn interrupt(
-        &self,
-        worker: WorkerId,
-        recover_immediately: bool,
-    ) -> Result<(), WorkerError> {
+    async fn interrupt(&self, worker: WorkerId, recover_immediately: bool) -> Result<(), WorkerError> {
         let command = |reply| Command::Interrupt { recover_immediately, reply };
         match self.shared.ask(&worker, || None, command).await {
             Err(WorkerError::WorkerNotFound { .. }) => Ok(()),
@@ -693,21 +631,11 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, Command::Resume).await
     }
 
-    async fn update(
-        &self,
-        worker: WorkerId,
-        mode: UpdateMode,
-        target: ComponentVersion,
-    ) -> Result<(), WorkerError> {
+    async fn update(&self, worker: WorkerId, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
         self.shared.ask(&worker, || None, |reply| Command::Update { mode, target, reply }).await
     }
 
-    async fn schedule(
-        &self,
-        target: Target,
-        invocation: ApiInvocation,
-        at: Timestamp,
-    ) -> Result<String, WorkerError> {
+    async fn schedule(&self, target: Target, invocation: ApiInvocation, at: Timestamp) -> Result<String, WorkerError> {
         let InvokeParameters::Values(values) = invocation.parameters else {
             return Err(WorkerError::invalid("a scheduled invocation needs plain values"));
         };
@@ -718,8 +646,7 @@ impl Workers for Executor {
             parameters: emet_values::binary::encode(&Value::Tuple(values)),
             key: invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random).0,
         };
-        let action =
-            serde_json::to_vec(&action).map_err(|e| WorkerError::unknown(e.to_string()))?;
+        let action = serde_json::to_vec(&action).map_err(|e| WorkerError::unknown(e.to_string()))?;
         self.shared.timers.add(at, action.into()).await
     }
 
@@ -742,9 +669,7 @@ impl Workers for Executor {
                 .await
             {
                 Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => {}
-                Err(error) => {
-                    tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken")
-                }
+                Err(error) => tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken"),
             }
         }
         Ok(completed)
@@ -758,64 +683,32 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, |reply| Command::Cancel(key, reply)).await
     }
 
-    async fn fork(
-        &self,
-        source: WorkerId,
-        target: WorkerId,
-        cut_off: OplogIndex,
-    ) -> Result<(), WorkerError> {
+    async fn fork(&self, source: WorkerId, target: WorkerId, cut_off: OplogIndex) -> Result<(), WorkerError> {
         crate::fork::fork(&self.shared, source, target.clone(), cut_off).await?;
         // Making the actor lets the fork go on with what it inherited.
         self.shared.find(&target).await.map(drop)
     }
 
-    async fn oplog(
-        &self,
-        worker: WorkerId,
-        from: OplogPosition,
-        count: u64,
-    ) -> Result<OplogPage, WorkerError> {
+    async fn oplog(&self, worker: WorkerId, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
         public::page(&self.shared, &worker, from, count, None).await
     }
 
-    async fn search_oplog(
-        &self,
-        worker: WorkerId,
-        query: &str,
-        from: OplogPosition,
-        count: u64,
-    ) -> Result<OplogPage, WorkerError> {
+    async fn search_oplog(&self, worker: WorkerId, query: &str, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
         let query = Query::parse(query)?;
         public::page(&self.shared, &worker, from, count, Some(&query)).await
     }
 
-    async fn list_directory(
-        &self,
-        target: WorkerId,
-        path: &str,
-    ) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
+    async fn list_directory(&self, target: WorkerId, path: &str) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
         let request = FileRequest::List(path.to_owned());
-        match self
-            .shared
-            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
-            .await?
-        {
+        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
             FileAnswer::Nodes(nodes) => Ok(nodes),
             FileAnswer::Content(_) => Ok(FileContent::WrongKind),
         }
     }
 
-    async fn read_file(
-        &self,
-        target: WorkerId,
-        path: &str,
-    ) -> Result<FileContent<Bytes>, WorkerError> {
+    async fn read_file(&self, target: WorkerId, path: &str) -> Result<FileContent<Bytes>, WorkerError> {
         let request = FileRequest::Read(path.to_owned());
-        match self
-            .shared
-            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
-            .await?
-        {
+        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
             FileAnswer::Content(content) => Ok(content),
             FileAnswer::Nodes(_) => Ok(FileContent::WrongKind),
         }

@@ -95,14 +95,9 @@ impl Timers {
 
     /// Removes a timer by its id; one that has fired is no error.
     pub(crate) async fn remove(&self, id: &str) -> Result<(), WorkerError> {
-        let digits = id
-            .as_bytes()
-            .chunks(2)
-            .map(|d| std::str::from_utf8(d).ok().and_then(|d| u8::from_str_radix(d, 16).ok()));
+        let digits = id.as_bytes().chunks(2).map(|d| std::str::from_utf8(d).ok().and_then(|d| u8::from_str_radix(d, 16).ok()));
         let key: Option<Vec<u8>> = digits.collect();
-        let key = key.ok_or_else(|| {
-            WorkerError::invalid(format!("not the id of a scheduled invocation: {id}"))
-        })?;
+        let key = key.ok_or_else(|| WorkerError::invalid(format!("not the id of a scheduled invocation: {id}")))?;
         self.kv.apply(Batch::new().delete(SPACE, key)).await.map_err(failed).map(drop)
     }
 
@@ -112,21 +107,14 @@ impl Timers {
             let first = self.kv.scan(SPACE, &[], None, PAGE).await.map_err(failed)?;
             let present = now();
             let next = first.first().map(|(key, _)| due_at(key));
-            let due: Vec<Due> = first
-                .into_iter()
-                .take_while(|(key, _)| due_at(key) <= present)
-                .map(|(key, action)| Due { key, action })
-                .collect();
+            let due: Vec<Due> =
+                first.into_iter().take_while(|(key, _)| due_at(key) <= present).map(|(key, action)| Due { key, action }).collect();
             if !due.is_empty() {
                 return Ok(due);
             }
-            let wait = next.map_or(Duration::from_secs(3600), |at| {
-                Duration::from_millis(at.0.saturating_sub(present.0))
-            });
+            let wait = next.map_or(Duration::from_secs(3600), |at| Duration::from_millis(at.0.saturating_sub(present.0)));
             // In steps, so that a change of the system clock is noticed.
-            drop(
-                tokio::time::timeout(wait.min(Duration::from_secs(5)), self.added.notified()).await,
-            );
+            drop(tokio::time::timeout(wait.min(Duration::from_secs(5)), self.added.notified()).await);
         }
     }
 
