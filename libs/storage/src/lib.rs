@@ -8,6 +8,7 @@
 //!
 //! Backends: [`memory`] for tests, with fault injection; [`embedded`] for a single node (logs and
 //! keys in one database behind one group-committing thread); [`fs`] for objects in a directory.
+//! [`measured`] wraps any of them.
 //!
 //! Absent on purpose: any meaning of the bytes. This crate never decodes a record.
 
@@ -16,6 +17,7 @@ pub mod embedded;
 pub mod fs;
 pub mod kv;
 pub mod log;
+pub mod measured;
 pub mod memory;
 
 pub use blob::{BlobError, BlobInfo, BlobStore};

@@ -5,7 +5,7 @@ use crate::calls::check_call;
 use crate::executor::Shared;
 use crate::files::{self, FileAnswer, FileRequest};
 use crate::job::{Ended, Job, Loaded, Scene};
-use crate::metadata;
+use crate::{metadata, observe};
 use bytes::Bytes;
 use emet_api::{InvokeParameters, RevertTarget};
 use emet_engine::{Admission, Next, admit, after_failure, check_update, next};
@@ -14,6 +14,7 @@ use emet_model::{
 };
 use emet_oplog::{EntryKind, Failure, FailureKind, Invocation, Outcome, QueuedWork};
 use emet_runtime::log::OplogWriter;
+use emet_telemetry::metrics::list::{RETRIES, SUSPENSIONS};
 use emet_values::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -220,7 +221,7 @@ impl Actor {
         let saving = matches!(job, Job::Snapshot);
         let (answers, mut answered) = mpsc::unbounded_channel();
         let scene = Scene { shared: self.shared.clone(), writer: self.writer.clone(), answers };
-        let mut running = Box::pin(scene.run(self.loaded.take(), job));
+        let mut running = Box::pin(observe::job(scene, self.loaded.take(), job));
         let stopped = loop {
             tokio::select! {
                 biased;
@@ -337,6 +338,7 @@ impl Actor {
     async fn suspend(&mut self, until: Option<SystemTime>) {
         self.unload();
         self.writer.add(EntryKind::Suspend);
+        SUSPENSIONS.inc();
         if !self.commit().await {
             return;
         }
@@ -362,7 +364,10 @@ impl Actor {
             return;
         }
         match decision.retry_in {
-            Some(delay) => self.retry_at = Some(Instant::now() + delay),
+            Some(delay) => {
+                RETRIES.inc();
+                self.retry_at = Some(Instant::now() + delay);
+            }
             None => {
                 let error = failure_error(&failure);
                 self.loads.drain(..).for_each(|reply| drop(reply.send(Err(error.clone()))));

@@ -20,6 +20,7 @@ use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_storage::{BlobStore, KvStore, LogStore};
+use emet_telemetry::metrics::list::EVICTIONS;
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -60,7 +61,7 @@ impl Default for ExecutorOptions {
 /// The executor. Clones share it.
 #[derive(Clone)]
 pub struct Executor {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What actors and requests share.
@@ -84,8 +85,8 @@ type Slot = Arc<OnceCell<Handle>>;
 #[derive(Clone)]
 pub(crate) struct Handle {
     sender: mpsc::UnboundedSender<Command>,
-    writer: Arc<OplogWriter>,
-    visible: Arc<Visible>,
+    pub(crate) writer: Arc<OplogWriter>,
+    pub(crate) visible: Arc<Visible>,
     /// When it was used last, in ticks of the executor.
     used: Arc<AtomicU64>,
 }
@@ -131,8 +132,7 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
-        let handles: Vec<Handle> = self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
-        let stopped = handles.into_iter().map(|handle| async move {
+        let stopped = self.handles().into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
                 drop(tokio::time::timeout(SHUTDOWN, stopped).await);
@@ -141,11 +141,9 @@ impl Executor {
         futures::future::join_all(stopped).await;
     }
 
-    /// Workers with an actor, and those in memory.
-    pub fn counts(&self) -> (usize, usize) {
-        let actors = self.shared.actors.lock();
-        let loaded = actors.values().filter_map(|s| s.get()).filter(|h| h.visible.loaded.load(Ordering::Acquire));
-        (actors.len(), loaded.count())
+    /// The actors that there are now.
+    pub(crate) fn handles(&self) -> Vec<Handle> {
+        self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect()
     }
 
     /// Compiles an uploaded component version, so that its first worker need not wait.
@@ -225,6 +223,7 @@ impl Shared {
         });
         if let Some(oldest) = idle.min_by_key(|h| h.used.load(Ordering::Relaxed)) {
             oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            EVICTIONS.inc();
             drop(oldest.sender.send(Command::Evict));
         }
     }
@@ -382,6 +381,7 @@ impl Shared {
             }
             Err(error) => Err(WorkerError::invalid(error.to_string())),
         };
+        due.count(&outcome);
         if let Err(error @ WorkerError::Unknown { .. }) = &outcome {
             tracing::warn!(%error, "a timer could not be carried out; it is tried again");
             tokio::time::sleep(Duration::from_millis(500)).await;

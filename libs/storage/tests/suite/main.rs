@@ -16,6 +16,7 @@ mod faults;
 mod full_disk;
 mod kv_laws;
 mod log_laws;
+mod measured;
 mod model;
 
 use bytes::Bytes;
