@@ -77,7 +77,7 @@ impl Roles {
     }
 
     /// The options of a role that a file can set.
-    pub(crate) fn options(&self, role: &str) -> impl Iterator<Item = &Arg> {
+    pub fn options(&self, role: &str) -> impl Iterator<Item = &Arg> {
         let command = self.command.find_subcommand(role);
         command.into_iter().flat_map(Command::get_arguments).filter(|argument| {
             let name = argument.get_long();

@@ -126,16 +126,21 @@ impl Promises {
         self.kv.apply(Batch::new().delete(SPACE, key(id))).await.map_err(failed).map(drop)
     }
 
-    /// Removes all promises of a worker.
+    /// Removes all promises of a worker, and who waits for them.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         let prefix = prefix(worker);
-        loop {
-            let found = self.kv.scan(SPACE, &prefix, None, 1000).await.map_err(failed)?;
-            if found.is_empty() {
-                return Ok(());
+        for space in [WAITERS, SPACE] {
+            loop {
+                let found = self.kv.scan(space, &prefix, None, 1000).await.map_err(failed)?;
+                if found.is_empty() {
+                    break;
+                }
+                let batch = found
+                    .into_iter()
+                    .fold(Batch::new(), |batch, (key, _)| batch.delete(space, key));
+                self.kv.apply(batch).await.map_err(failed)?;
             }
-            let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(SPACE, key));
-            self.kv.apply(batch).await.map_err(failed)?;
         }
+        Ok(())
     }
 }

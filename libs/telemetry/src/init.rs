@@ -28,7 +28,7 @@ pub struct Options {
     #[arg(long, env = "EMET_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
     /// What is logged: a level, or directives such as `info,emet_worker_executor=debug`.
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    #[arg(long, env = "RUST_LOG", default_value = "info,openraft=warn")]
     pub log: String,
     /// Collector that traces are sent to by OTLP over gRPC, such as http://localhost:4317.
     #[arg(long, env = "EMET_OTLP_ENDPOINT", value_name = "URL")]

@@ -10,13 +10,12 @@ use emet_telemetry::metrics::list::{
 use emet_telemetry::{span, trace};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 /// Runs a job, and counts how it ends. One that is dropped half-way was interrupted.
 pub(crate) async fn job(scene: Scene, loaded: Option<Loaded>, job: Job) -> (Option<Loaded>, Ended) {
-    let span = job_span(&scene.writer, &job);
     let mut attempt = Attempt::new(&scene.writer, &job);
-    let (loaded, ended) = scene.run(loaded, job).instrument(span).await;
+    let (loaded, ended) = scene.run(loaded, job).await;
     attempt.outcome = outcome(&ended);
     (loaded, ended)
 }
@@ -65,24 +64,27 @@ fn outcome(ended: &Ended) -> &'static str {
     }
 }
 
-/// The invocation that a load is for: what is being executed, else what waits first.
-fn cause(state: &WorkerState) -> Option<&Invocation> {
-    let waiting = state.pending.front().and_then(|pending| match &pending.work {
+/// The invocation that waits first.
+fn waiting(state: &WorkerState) -> Option<&Invocation> {
+    match &state.pending.front()?.work {
         QueuedWork::Invocation(invocation) => Some(invocation),
         QueuedWork::ManualUpdate(_) => None,
-    });
-    state.current.as_ref().or(waiting)
+    }
 }
 
-fn job_span(writer: &OplogWriter, job: &Job) -> Span {
+/// The span of a job. Loading belongs to the trace of the invocation that it is for: `direct`,
+/// which starts at once, or the first of the queue.
+pub(crate) fn span(job: &Job, writer: &OplogWriter, direct: Option<&Invocation>) -> Span {
     if !trace::is_on() {
         return Span::none();
     }
     match job {
         Job::Load => {
             let span = span!("load", worker = %writer.worker);
-            let context = writer.with_state(|s| cause(s).map(|i| i.trace.clone()).unwrap_or_default());
-            trace::adopt(&span, &context);
+            match direct {
+                Some(invocation) => trace::adopt(&span, &invocation.trace),
+                None => writer.with_state(|s| waiting(s).iter().for_each(|i| trace::adopt(&span, &i.trace))),
+            }
             span
         }
         Job::Call(invocation) => {
@@ -96,8 +98,8 @@ fn job_span(writer: &OplogWriter, job: &Job) -> Span {
 /// Records how long an invocation was in the queue, if it was.
 fn waited(writer: &OplogWriter, invocation: &Invocation) {
     let since = writer.with_state(|s| {
-        let first = s.pending.front()?;
-        matches!(&first.work, QueuedWork::Invocation(i) if i.key == invocation.key).then_some(first.timestamp)
+        let first = waiting(s)?;
+        (first.key == invocation.key).then_some(s.pending.front()?.timestamp)
     });
     if let Some(since) = since {
         let start = UNIX_EPOCH + Duration::from_millis(since.0);

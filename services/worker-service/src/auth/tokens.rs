@@ -21,9 +21,9 @@ const FRESH: Duration = Duration::from_secs(5);
 /// Most records kept in memory.
 const MAX_CACHED: usize = 10_000;
 /// Most tokens (docs/limits.md).
-pub const MAX_TOKENS: usize = 10_000;
+pub(super) const MAX_TOKENS: usize = 10_000;
 /// Longest name of a token, in bytes.
-pub const MAX_NAME: usize = 100;
+pub(super) const MAX_NAME: usize = 100;
 
 /// The tokens of a store.
 pub struct Tokens {
