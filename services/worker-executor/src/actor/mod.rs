@@ -127,7 +127,7 @@ impl Actor {
 
     /// The type of the worker's present version; where it cannot be found out, loading the worker
     /// fails with the reason.
-    async fn component_type(&self) -> ComponentType {
+    async fn component_type(&mut self) -> ComponentType {
         let version = self.writer.with_state(|s| s.version);
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version };
         self.shared.component(id).await.map(|c| c.component_type).unwrap_or_default()
@@ -226,6 +226,7 @@ impl Actor {
     }
 
     async fn wait_for_retry(&mut self, at: Instant) {
+        self.visible.busy.store(false, Ordering::Release);
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => self.retry_at = None,
             command = self.mailbox.recv() => self.obey(command).await,
