@@ -96,7 +96,7 @@ pub static MEMORY_LIMIT: Gauge =
 /// Attempts to execute an invocation, by how they ended.
 pub static INVOCATIONS: Family<Counter> = Family::new(
     "emet_invocations_total",
-    "Attempts to execute an invocation: completed, suspended, restarted, exited, or failed",
+    "Attempts to execute an invocation: completed, suspended, interrupted, restarted, exited, or failed",
     &["outcome"],
 );
 /// Time of an attempt that completed.
@@ -108,13 +108,13 @@ pub static INVOCATION_SECONDS: Histogram = Histogram::new(
 /// Attempts to bring a worker into memory.
 pub static LOADS: Family<Counter> = Family::new(
     "emet_worker_loads_total",
-    "Attempts to bring a worker into memory: ready, suspended, or failed",
+    "Attempts to bring a worker into memory, by how they ended; the invocation it was executing goes on in it",
     &["outcome"],
 );
 /// Time of them.
 pub static LOAD_SECONDS: Histogram = Histogram::new(
     "emet_worker_load_seconds",
-    "Time of an attempt to bring a worker into memory, replay included",
+    "Time of an attempt to bring a worker into memory, with replay and what goes on in it",
     LATENCY,
 );
 /// Oplog entries consumed by replay.
