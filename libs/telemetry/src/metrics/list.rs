@@ -27,6 +27,7 @@ pub static ALL: &[&dyn Metric] = &[
     &COMMITS,
     &COMMIT_ENTRIES,
     &COMMIT_SECONDS,
+    &COMMIT_GROUP,
     &STORE_SECONDS,
     &STORE_FAILURES,
     &TIMERS_FIRED,
@@ -162,6 +163,12 @@ pub static COMMIT_SECONDS: Histogram = Histogram::new(
     "emet_oplog_commit_seconds",
     "Time of an append to an oplog, until it is durable",
     LATENCY,
+);
+/// Requests that share a durable write.
+pub static COMMIT_GROUP: Histogram = Histogram::new(
+    "emet_store_commit_group",
+    "Requests that one durable write of the embedded store carried",
+    SIZES,
 );
 /// Operations of the stores.
 pub static STORE_SECONDS: Family<Histogram> = Family::new(
