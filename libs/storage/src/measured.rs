@@ -215,7 +215,12 @@ impl BlobStore for Measured<dyn BlobStore> {
 }
 
 /// Probes the stores of a process from now on, so that `health` tells what cannot be read.
-pub fn probe(health: &Health, log: Arc<dyn LogStore>, kv: Arc<dyn KvStore>, blobs: Arc<dyn BlobStore>) {
+pub fn probe(
+    health: &Health,
+    log: Arc<dyn LogStore>,
+    kv: Arc<dyn KvStore>,
+    blobs: Arc<dyn BlobStore>,
+) {
     // Nothing needs to be there: an answer is enough.
     let key = LogKey { group: [0; 16], name: "health-probe".to_owned() };
     health.watch("log store", move || {

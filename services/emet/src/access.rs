@@ -52,7 +52,9 @@ impl AccessArgs {
             }
             Mode::Tokens => {
                 if bootstrap.is_none() {
-                    tracing::info!("requests need a token; --bootstrap-token-file gives one to make the first with");
+                    tracing::info!(
+                        "requests need a token; --bootstrap-token-file gives one to make the first with"
+                    );
                 }
                 Auth::required(tokens)
             }
@@ -61,12 +63,18 @@ impl AccessArgs {
     }
 
     /// Serves metrics at their own address, if they have one.
-    pub(crate) async fn serve_metrics(&self, metrics: Arc<dyn Fn() -> String + Send + Sync>) -> Result<()> {
+    pub(crate) async fn serve_metrics(
+        &self,
+        metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    ) -> Result<()> {
         let Some(address) = self.metrics_listen else { return Ok(()) };
         let listener = tokio::net::TcpListener::bind(address);
-        let listener = listener.await.with_context(|| format!("cannot listen on {address}; see --metrics-listen"))?;
+        let listener = listener
+            .await
+            .with_context(|| format!("cannot listen on {address}; see --metrics-listen"))?;
         let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-        let app = Router::new().route("/metrics", get(move || std::future::ready((kind, metrics()))));
+        let app =
+            Router::new().route("/metrics", get(move || std::future::ready((kind, metrics()))));
         tracing::info!("metrics: http://{}/metrics", listener.local_addr()?);
         // It ends with the process: a scrape has nothing that could be lost.
         tokio::spawn(async move { axum::serve(listener, app).await });

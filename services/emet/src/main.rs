@@ -43,7 +43,9 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let ended = match cli.command {
-        Command::Client(command) => return emet_cli::execute(command, &cli.options, Cli::command()),
+        Command::Client(command) => {
+            return emet_cli::execute(command, &cli.options, Cli::command());
+        }
         Command::Config(command) => return show(settings::run(&roles, &command)),
         Command::Server(args) => server::run(&args),
     };
@@ -109,7 +111,10 @@ mod tests {
         for role in ROLES {
             for option in roles.options(role) {
                 let name = option.get_long().unwrap_or_default();
-                assert!(text.contains(&format!("| `{name}` |")), "{name} of emet {role} has no row in the table");
+                assert!(
+                    text.contains(&format!("| `{name}` |")),
+                    "{name} of emet {role} has no row in the table"
+                );
             }
         }
     }
@@ -120,8 +125,15 @@ mod tests {
         let mut missing: Vec<String> = Vec::new();
         let mut rows = 0;
         for metric in emet_telemetry::metrics::all() {
-            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-            let row = format!("| `{}` | {} | {} | {} |", metric.name, metric.kind, labels.join(", "), metric.help);
+            let labels: Vec<String> =
+                metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let row = format!(
+                "| `{}` | {} | {} | {} |",
+                metric.name,
+                metric.kind,
+                labels.join(", "),
+                metric.help
+            );
             rows += 1;
             if !text.contains(&row) {
                 missing.push(row);

@@ -3,8 +3,15 @@
 use anyhow::{Context, Result};
 
 /// Runs a role until it ends.
-pub(crate) fn run(name: &str, telemetry: &emet_telemetry::Options, role: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+pub(crate) fn run(
+    name: &str,
+    telemetry: &emet_telemetry::Options,
+    role: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     runtime.block_on(async {
         // Dropped last, so that the spans of the end are sent as well.
         let _sent_at_the_end = emet_telemetry::init(name, telemetry)?;

@@ -41,7 +41,8 @@ pub(crate) fn run(roles: &Roles, command: &Command) -> Result<String, ConfigErro
     match command {
         Command::Schema => Ok(format!("{:#}\n", roles.schema())),
         Command::Show(args) => {
-            let file = args.config.iter().flat_map(|path| [OsString::from("--config"), path.into()]);
+            let file =
+                args.config.iter().flat_map(|path| [OsString::from("--config"), path.into()]);
             let flags: Vec<OsString> = file.chain(args.flags.iter().cloned()).collect();
             roles.show(&args.role, &flags, args.shown_as)
         }

@@ -5,7 +5,8 @@ use crate::job::{Ended, Job, Loaded, Scene};
 use emet_oplog::{Invocation, QueuedWork, WorkerState};
 use emet_runtime::log::OplogWriter;
 use emet_telemetry::metrics::list::{
-    INVOCATION_SECONDS, INVOCATIONS, LOAD_SECONDS, LOADS, MEMORY_LIMIT, MEMORY_USED, QUEUED, WORKERS_ACTIVE, WORKERS_LOADED,
+    INVOCATION_SECONDS, INVOCATIONS, LOAD_SECONDS, LOADS, MEMORY_LIMIT, MEMORY_USED, QUEUED,
+    WORKERS_ACTIVE, WORKERS_LOADED,
 };
 use emet_telemetry::{span, trace};
 use std::sync::atomic::Ordering;
@@ -83,7 +84,8 @@ pub(crate) fn span(job: &Job, writer: &OplogWriter, direct: Option<&Invocation>)
             let span = span!("load", worker = %writer.worker);
             match direct {
                 Some(invocation) => trace::adopt(&span, &invocation.trace),
-                None => writer.with_state(|s| waiting(s).iter().for_each(|i| trace::adopt(&span, &i.trace))),
+                None => writer
+                    .with_state(|s| waiting(s).iter().for_each(|i| trace::adopt(&span, &i.trace))),
             }
             span
         }
@@ -110,7 +112,8 @@ fn waited(writer: &OplogWriter, invocation: &Invocation) {
 /// The span of an invocation that is executed now; `replay`: its beginning is in the log already.
 /// One whose end is there, too, has none: it is a part of the replay.
 pub(crate) fn invocation(writer: &OplogWriter, invocation: &Invocation, replay: bool) -> Span {
-    let unfinished = || writer.with_state(|s| s.current.as_ref().is_some_and(|c| c.key == invocation.key));
+    let unfinished =
+        || writer.with_state(|s| s.current.as_ref().is_some_and(|c| c.key == invocation.key));
     if !trace::is_on() || (replay && !unfinished()) {
         return Span::none();
     }

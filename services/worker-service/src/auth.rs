@@ -61,7 +61,9 @@ impl Auth {
 
     fn access(&self, method: &str, route: &str) -> Access {
         match access(method, route) {
-            Access::Open if self.private_metrics && route == "/metrics" => Access::Needs(Scope::Read),
+            Access::Open if self.private_metrics && route == "/metrics" => {
+                Access::Needs(Scope::Read)
+            }
             access => access,
         }
     }

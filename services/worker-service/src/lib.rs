@@ -79,7 +79,5 @@ pub fn router(state: AppState) -> Router {
     if state.auth.is_required() {
         router = router.layer(from_fn_with_state(state.auth.clone(), auth::check));
     }
-    router
-        .layer(guard::Guard)
-        .with_state(Arc::new(state))
+    router.layer(guard::Guard).with_state(Arc::new(state))
 }

@@ -48,7 +48,10 @@ fn token_scheme() -> Value {
     map([
         ("type", "http".into()),
         ("scheme", "bearer".into()),
-        ("description", "With scopes read, invoke and admin; not needed where `--auth off`.".into()),
+        (
+            "description",
+            "With scopes read, invoke and admin; not needed where `--auth off`.".into(),
+        ),
     ])
 }
 
@@ -204,7 +207,11 @@ fn responses(endpoint: &Endpoint) -> Value {
         tag => {
             error("400", "The request is invalid; every reason", "ErrorsBody");
             if tag == "Component" {
-                error("403", "The token does not have the scope, or a limit is exceeded", "ErrorBody");
+                error(
+                    "403",
+                    "The token does not have the scope, or a limit is exceeded",
+                    "ErrorBody",
+                );
             }
             error("404", "Not found", "ErrorBody");
             if tag == "Component" && endpoint.method == "post" {

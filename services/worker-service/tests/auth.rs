@@ -38,7 +38,8 @@ fn api_with(auth: impl Fn(Arc<Tokens>) -> Auth) -> Api {
     let kv: Arc<dyn KvStore> = Arc::new(MemoryKv::default());
     let tokens = Arc::new(Tokens::new(kv.clone(), Some(&bootstrap())));
     let fake = Arc::new(Fake::default());
-    let state = emet_worker_service::AppState { auth: auth(tokens), ..common::state(&fake, Vec::new()) };
+    let state =
+        emet_worker_service::AppState { auth: auth(tokens), ..common::state(&fake, Vec::new()) };
     Api { router: router(state), kv }
 }
 
@@ -47,15 +48,32 @@ fn api() -> Api {
 }
 
 impl Api {
-    async fn send(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> Response<Body> {
-        let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> Response<Body> {
+        let mut request =
+            Request::builder().method(method).uri(path).header("content-type", "application/json");
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        self.router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
+        self.router
+            .clone()
+            .oneshot(request.body(Body::from(body.to_owned())).unwrap())
+            .await
+            .unwrap()
     }
 
-    async fn json(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, Value) {
+    async fn json(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> (u16, Value) {
         let response = self.send(method, path, token, body).await;
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -92,11 +110,13 @@ async fn every_endpoint_refuses_missing_bad_and_insufficient_credentials() {
     let (read, invoke, admin) =
         (api.token(&["read"]).await, api.token(&["invoke"]).await, api.token(&["admin"]).await);
     let both = api.token(&["read", "invoke"]).await;
-    let other_secret = format!("{}{}", &read[..read.len() - 1], if read.ends_with('0') { '1' } else { '0' });
+    let other_secret =
+        format!("{}{}", &read[..read.len() - 1], if read.ends_with('0') { '1' } else { '0' });
     let bad = ["", "x", "emet_", "emet_0_0", &read[..30], &other_secret, &BOOTSTRAP[1..]];
     let all = endpoints();
     assert!(all.len() > 50);
-    let open: Vec<&str> = all.iter().filter(|(_, _, s)| s.is_none()).map(|(_, path, _)| path.as_str()).collect();
+    let open: Vec<&str> =
+        all.iter().filter(|(_, _, s)| s.is_none()).map(|(_, path, _)| path.as_str()).collect();
     assert_eq!(open, ["/", "/version", "/healthcheck", "/metrics", "/specs", "/docs"]);
     for (method, path, scope) in &all {
         let what = format!("{method} {path}");
@@ -116,13 +136,21 @@ async fn every_endpoint_refuses_missing_bad_and_insufficient_credentials() {
             assert!(body["error"].as_str().unwrap().contains("not valid"), "{body}");
             assert_eq!(body.as_object().unwrap().len(), 1);
         }
-        for (token, scopes) in [(&read, "read"), (&invoke, "invoke"), (&both, "read invoke"), (&admin, "read invoke admin")] {
+        for (token, scopes) in [
+            (&read, "read"),
+            (&invoke, "invoke"),
+            (&both, "read invoke"),
+            (&admin, "read invoke admin"),
+        ] {
             let (status, body) = api.json(method, path, Some(token), "{}").await;
             if scopes.split(' ').any(|own| own == scope) {
                 assert!(status != 401 && status != 403, "{what} {scopes}: {status} {body}");
             } else {
                 assert_eq!(status, 403, "{what} {scopes}");
-                assert!(body["error"].as_str().unwrap().contains(&format!("the scope '{scope}'")), "{body}");
+                assert!(
+                    body["error"].as_str().unwrap().contains(&format!("the scope '{scope}'")),
+                    "{body}"
+                );
             }
         }
     }
@@ -158,9 +186,15 @@ async fn tokens_are_made_listed_and_revoked() {
     let id = listed[0]["id"].as_str().unwrap();
     assert!(!listed.to_string().contains(token.rsplit('_').next().unwrap()));
     assert_eq!(api.send("GET", "/v1/components", Some(&token), "").await.status(), 200);
-    assert_eq!(api.json("DELETE", &format!("/v1/tokens/{id}"), Some(BOOTSTRAP), "").await, (200, json!({})));
+    assert_eq!(
+        api.json("DELETE", &format!("/v1/tokens/{id}"), Some(BOOTSTRAP), "").await,
+        (200, json!({}))
+    );
     assert_eq!(api.send("GET", "/v1/components", Some(&token), "").await.status(), 401);
-    assert_eq!(api.send("DELETE", &format!("/v1/tokens/{id}"), Some(BOOTSTRAP), "").await.status(), 404);
+    assert_eq!(
+        api.send("DELETE", &format!("/v1/tokens/{id}"), Some(BOOTSTRAP), "").await.status(),
+        404
+    );
 }
 
 #[tokio::test]
@@ -185,13 +219,17 @@ async fn tokens_expire() {
     assert_eq!(api.send("GET", "/v1/components", Some(token), "").await.status(), 200);
     // Its end is put into the past, as another process sees the store.
     let mut record: Value =
-        serde_json::from_slice(&api.kv.get("tokens", id.as_bytes()).await.unwrap().unwrap()).unwrap();
+        serde_json::from_slice(&api.kv.get("tokens", id.as_bytes()).await.unwrap().unwrap())
+            .unwrap();
     record["expires_at"] = record["created_at"].clone();
     let batch = Batch::new().put("tokens", id.as_bytes(), record.to_string());
     api.kv.apply(batch).await.unwrap();
     let tokens = Arc::new(Tokens::new(api.kv.clone(), None));
     let fake = Arc::new(Fake::default());
-    let state = emet_worker_service::AppState { auth: Auth::required(tokens), ..common::state(&fake, Vec::new()) };
+    let state = emet_worker_service::AppState {
+        auth: Auth::required(tokens),
+        ..common::state(&fake, Vec::new())
+    };
     let other = Api { router: router(state), kv: api.kv.clone() };
     assert_eq!(other.send("GET", "/v1/components", Some(token), "").await.status(), 401);
     assert_eq!(other.send("GET", "/v1/components", Some(BOOTSTRAP), "").await.status(), 401);
@@ -208,7 +246,8 @@ async fn nonsense_is_no_token() {
         json!({"name": "n", "scopes": ["read"], "expiresInSeconds": 0}),
         json!({"name": "n".repeat(101), "scopes": ["read"]}),
     ] {
-        let (status, answer) = api.json("POST", "/v1/tokens", Some(BOOTSTRAP), &body.to_string()).await;
+        let (status, answer) =
+            api.json("POST", "/v1/tokens", Some(BOOTSTRAP), &body.to_string()).await;
         assert_eq!(status, 400, "{body}");
         assert!(answer["errors"].is_array());
     }

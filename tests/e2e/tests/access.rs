@@ -1,6 +1,12 @@
 //! Tokens and configuration of a real server.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use emet_api::rest::{NewToken, Scope};
 use emet_client::Client;
@@ -20,12 +26,18 @@ async fn tokens_survive_a_crash_and_revoked_ones_do_not_come_back() -> Result<()
     std::fs::write(&file, BOOTSTRAP)?;
     let arguments = ["--auth", "tokens", "--bootstrap-token-file", file.to_str().unwrap()];
     let mut server = Server::start_with(&arguments).await?;
-    let status = |client: Client| async move { client.components(None).await.err().and_then(|e| e.status()) };
+    let status = |client: Client| async move {
+        client.components(None).await.err().and_then(|e| e.status())
+    };
     assert_eq!(status(server.client.clone()).await, Some(401));
     let admin = server.client.clone().with_token(BOOTSTRAP);
-    let (kept, revoked) = (admin.create_token(&new(&[Scope::Read])).await?, admin.create_token(&new(&[Scope::Read])).await?);
+    let (kept, revoked) = (
+        admin.create_token(&new(&[Scope::Read])).await?,
+        admin.create_token(&new(&[Scope::Read])).await?,
+    );
     admin.revoke_token(&revoked.info.id).await?;
-    let forbidden = server.client.clone().with_token(&kept.token).create_token(&new(&[Scope::Admin])).await;
+    let forbidden =
+        server.client.clone().with_token(&kept.token).create_token(&new(&[Scope::Admin])).await;
     assert_eq!(forbidden.unwrap_err().status(), Some(403));
     server.crash().await?;
     assert_eq!(status(server.client.clone().with_token(&kept.token)).await, None);
@@ -71,7 +83,12 @@ async fn metrics_show_what_workers_do() -> Result<(), Failure> {
     assert!(value("emet_oplog_commits_total") >= 1.0);
     assert!(value("emet_store_seconds_count{store=\"log\",operation=\"append\"}") >= 1.0);
     let route = "/v1/components/{component_id}/workers/{worker_name}/invoke-and-await";
-    assert_eq!(value(&format!("emet_http_requests_total{{method=\"POST\",route=\"{route}\",status=\"200\"}}")), 1.0);
+    assert_eq!(
+        value(&format!(
+            "emet_http_requests_total{{method=\"POST\",route=\"{route}\",status=\"200\"}}"
+        )),
+        1.0
+    );
     assert!(value("emet_process_resident_bytes") > 1e6);
     Ok(())
 }
@@ -80,8 +97,13 @@ async fn metrics_show_what_workers_do() -> Result<(), Failure> {
 async fn logs_are_json_where_that_is_asked_for() -> Result<(), Failure> {
     let server = Server::start_with(&["--log-format", "json"]).await?;
     let log = server.log();
-    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.iter().any(|line| line["level"] == "INFO" && line["message"].as_str().unwrap().contains("is ready")), "{log}");
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        lines.iter().any(|line| line["level"] == "INFO"
+            && line["message"].as_str().unwrap().contains("is ready")),
+        "{log}"
+    );
     Ok(())
 }
 
@@ -90,18 +112,30 @@ fn options_that_are_wrong_end_the_process_with_a_reason() -> Result<(), Failure>
     let directory = tempfile::tempdir()?;
     let file = directory.path().join("emet.toml");
     let run = |arguments: &[&str]| -> Result<(Option<i32>, String), Failure> {
-        let output = Command::new(emet_e2e::binary()?).args(arguments).current_dir(directory.path()).output()?;
+        let output = Command::new(emet_e2e::binary()?)
+            .args(arguments)
+            .current_dir(directory.path())
+            .output()?;
         Ok((output.status.code(), String::from_utf8(output.stderr)?))
     };
     std::fs::write(&file, "max-laoded = 5\n")?;
     let (code, text) = run(&["server", "--config", file.to_str().unwrap()])?;
     assert_eq!(code, Some(2));
-    assert!(text.contains("emet.toml:1: unknown key 'max-laoded'; did you mean 'max-loaded'?"), "{text}");
+    assert!(
+        text.contains("emet.toml:1: unknown key 'max-laoded'; did you mean 'max-loaded'?"),
+        "{text}"
+    );
     let (code, text) = run(&["server", "--otlp-endpoint", "nonsense"])?;
     assert_eq!(code, Some(1));
     assert!(text.contains("--otlp-endpoint"), "{text}");
     std::fs::write(&file, "short")?;
-    let (code, text) = run(&["server", "--listen", "127.0.0.1:0", "--bootstrap-token-file", file.to_str().unwrap()])?;
+    let (code, text) = run(&[
+        "server",
+        "--listen",
+        "127.0.0.1:0",
+        "--bootstrap-token-file",
+        file.to_str().unwrap(),
+    ])?;
     assert_eq!(code, Some(1));
     assert!(text.contains("at least 32 characters"), "{text}");
     Ok(())
@@ -113,7 +147,17 @@ fn the_effective_options_are_shown_with_their_sources() -> Result<(), Failure> {
     let file = directory.path().join("emet.toml");
     std::fs::write(&file, "max-loaded = 5\nsuspend-after = \"2s\"\n")?;
     let output = Command::new(emet_e2e::binary()?)
-        .args(["config", "show", "--as", "json", "--config", file.to_str().unwrap(), "--", "--max-loaded", "6"])
+        .args([
+            "config",
+            "show",
+            "--as",
+            "json",
+            "--config",
+            file.to_str().unwrap(),
+            "--",
+            "--max-loaded",
+            "6",
+        ])
         .env("EMET_LISTEN", "127.0.0.1:1")
         .output()?;
     let shown: serde_json::Value = serde_json::from_slice(&output.stdout)?;

@@ -1,11 +1,21 @@
 //! Traces, as a collector gets them by OTLP.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use emet_e2e::{Failure, Server};
 use emet_model::WorkerId;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use std::sync::Arc;
@@ -27,11 +37,18 @@ struct Collector {
 
 #[tonic::async_trait]
 impl TraceService for Collector {
-    async fn export(&self, request: Request<ExportTraceServiceRequest>) -> Result<Response<ExportTraceServiceResponse>, Status> {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let scopes = request.into_inner().resource_spans.into_iter().flat_map(|resource| {
             let attributes = resource.resource.unwrap_or_default().attributes;
-            let text = |value: &Value| matches!(value, Value::StringValue(name) if name == "emet-server");
-            let named = attributes.iter().any(|a| a.key == "service.name" && a.value.as_ref().and_then(|v| v.value.as_ref()).is_some_and(text));
+            let text =
+                |value: &Value| matches!(value, Value::StringValue(name) if name == "emet-server");
+            let named = attributes.iter().any(|a| {
+                a.key == "service.name"
+                    && a.value.as_ref().and_then(|v| v.value.as_ref()).is_some_and(text)
+            });
             assert!(named, "spans carry the name of the service");
             resource.scope_spans
         });
@@ -46,21 +63,27 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let collector = Self { spans: Arc::new(watch::Sender::new(Vec::new())), url };
-        let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(collector.clone()));
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(collector.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Ok(collector)
     }
 
     /// The spans of a trace, as soon as they fulfil a condition.
     async fn trace(&self, id: &str, complete: impl Fn(&[Span]) -> bool) -> Vec<Span> {
-        let of_trace = |all: &[Span]| -> Vec<Span> { all.iter().filter(|s| hex(&s.trace_id) == id).cloned().collect() };
+        let of_trace = |all: &[Span]| -> Vec<Span> {
+            all.iter().filter(|s| hex(&s.trace_id) == id).cloned().collect()
+        };
         let mut receiver = self.spans.subscribe();
         let arrived = receiver.wait_for(|all| complete(&of_trace(all)));
         match tokio::time::timeout(ARRIVAL, arrived).await {
             Ok(Ok(all)) => of_trace(&all),
             _ => {
                 let all = self.spans.borrow();
-                let seen: Vec<String> = all.iter().map(|s| format!("{} {} {}", hex(&s.trace_id), s.name, attribute(s, "worker"))).collect();
+                let seen: Vec<String> = all
+                    .iter()
+                    .map(|s| format!("{} {} {}", hex(&s.trace_id), s.name, attribute(s, "worker")))
+                    .collect();
                 panic!("trace {id} is not complete; there is\n{}", seen.join("\n"));
             }
         }
@@ -82,7 +105,9 @@ fn attribute(span: &Span, key: &str) -> String {
 }
 
 fn find<'a>(spans: &'a [Span], name: &str, worker: &str) -> Option<&'a Span> {
-    spans.iter().find(|s| s.name.contains(name) && (worker.is_empty() || attribute(s, "worker").ends_with(worker)))
+    spans.iter().find(|s| {
+        s.name.contains(name) && (worker.is_empty() || attribute(s, "worker").ends_with(worker))
+    })
 }
 
 /// Whether a span is below another one.
@@ -100,14 +125,23 @@ fn below(spans: &[Span], span: &Span, ancestor: &Span) -> bool {
 }
 
 /// Invokes with a trace context.
-async fn call(server: &Server, worker: &WorkerId, function: &str, params: serde_json::Value, traceparent: &str) -> Result<serde_json::Value, Failure> {
+async fn call(
+    server: &Server,
+    worker: &WorkerId,
+    function: &str,
+    params: serde_json::Value,
+    traceparent: &str,
+) -> Result<serde_json::Value, Failure> {
     let url = format!(
         "{}/v1/components/{}/workers/{}/invoke-and-await?function={function}",
         server.client.base_url(),
         worker.component_id,
         worker.worker_name
     );
-    let request = reqwest::Client::new().post(url).header("traceparent", traceparent).header("content-type", "application/json");
+    let request = reqwest::Client::new()
+        .post(url)
+        .header("traceparent", traceparent)
+        .header("content-type", "application/json");
     let response = request.body(params.to_string()).send().await?;
     let (status, body) = (response.status(), response.text().await?);
     assert_eq!(status, 200, "{body}");
@@ -117,7 +151,8 @@ async fn call(server: &Server, worker: &WorkerId, function: &str, params: serde_
 const CALLER: &str = "00f067aa0ba902b7";
 
 #[tokio::test]
-async fn one_trace_leads_from_the_request_over_a_host_call_to_the_other_worker() -> Result<(), Failure> {
+async fn one_trace_leads_from_the_request_over_a_host_call_to_the_other_worker()
+-> Result<(), Failure> {
     let collector = Collector::start().await?;
     let mut server = Server::start_with(&["--otlp-endpoint", &collector.url]).await?;
     let counter = server.upload("counter").await?;
@@ -129,7 +164,13 @@ async fn one_trace_leads_from_the_request_over_a_host_call_to_the_other_worker()
     let traceparent = format!("00-{id}-{CALLER}-01");
     call(&server, &caller, "test:rpc-caller/api.%7Badd%7D", params.clone(), &traceparent).await?;
     let complete = |spans: &[Span]| {
-        let names = [("api_request", ""), ("load", "/caller"), ("invoke", "/caller"), ("load", "/target"), ("invoke", "/target")];
+        let names = [
+            ("api_request", ""),
+            ("load", "/caller"),
+            ("invoke", "/caller"),
+            ("load", "/target"),
+            ("invoke", "/target"),
+        ];
         names.iter().all(|(name, worker)| find(spans, name, worker).is_some())
     };
     let spans = collector.trace(id, complete).await;
@@ -139,17 +180,30 @@ async fn one_trace_leads_from_the_request_over_a_host_call_to_the_other_worker()
     assert!(below(&spans, invoke, request));
     assert!(below(&spans, find(&spans, "load", "/caller").unwrap(), request));
     assert_eq!(attribute(invoke, "emet.replay"), "false");
-    let host_call = spans.iter().find(|s| s.parent_span_id == invoke.span_id && s.name.contains("invoke-and-await"));
+    let host_call = spans
+        .iter()
+        .find(|s| s.parent_span_id == invoke.span_id && s.name.contains("invoke-and-await"));
     assert!(host_call.is_some(), "{:?}", spans.iter().map(|s| &s.name).collect::<Vec<_>>());
-    assert!(below(&spans, find(&spans, "invoke", "/target").unwrap(), invoke), "a call passes the context on");
+    assert!(
+        below(&spans, find(&spans, "invoke", "/target").unwrap(), invoke),
+        "a call passes the context on"
+    );
     let commits = spans.iter().filter(|s| s.name == "commit");
     assert!(commits.clone().count() > 0 && commits.clone().all(|s| below(&spans, s, request)));
 
     // After a crash the next call has the replay in its trace.
     server.crash().await?;
     let id = "0af7651916cd43dd8448eb211c80319c";
-    call(&server, &caller, "test:rpc-caller/api.%7Badd%7D", params, &format!("00-{id}-{CALLER}-01")).await?;
-    let spans = collector.trace(id, |spans| complete(spans) && find(spans, "replay", "").is_some()).await;
+    call(
+        &server,
+        &caller,
+        "test:rpc-caller/api.%7Badd%7D",
+        params,
+        &format!("00-{id}-{CALLER}-01"),
+    )
+    .await?;
+    let spans =
+        collector.trace(id, |spans| complete(spans) && find(spans, "replay", "").is_some()).await;
     let loads: Vec<&Span> = spans.iter().filter(|s| s.name == "load").collect();
     let replays: Vec<&Span> = spans.iter().filter(|s| s.name == "replay").collect();
     assert!(!replays.is_empty());
@@ -163,7 +217,8 @@ async fn one_trace_leads_from_the_request_over_a_host_call_to_the_other_worker()
 #[tokio::test]
 async fn an_invocation_that_goes_on_after_a_crash_stays_in_its_trace() -> Result<(), Failure> {
     let collector = Collector::start().await?;
-    let mut server = Server::start_with(&["--otlp-endpoint", &collector.url, "--suspend-after", "60s"]).await?;
+    let mut server =
+        Server::start_with(&["--otlp-endpoint", &collector.url, "--suspend-after", "60s"]).await?;
     let worker = WorkerId::new(server.upload("counter").await?, "slow");
     let id = "5bf92f3577b34da6a3ce929d0e0e4737";
     let traceparent = format!("00-{id}-{CALLER}-01");
@@ -173,7 +228,10 @@ async fn an_invocation_that_goes_on_after_a_crash_stays_in_its_trace() -> Result
         worker.component_id
     );
     let body = serde_json::json!({"params": [{"value": 1}, {"value": 3000}]}).to_string();
-    let request = reqwest::Client::new().post(url).header("traceparent", &traceparent).header("content-type", "application/json");
+    let request = reqwest::Client::new()
+        .post(url)
+        .header("traceparent", &traceparent)
+        .header("content-type", "application/json");
     assert_eq!(request.body(body).send().await?.status(), 200);
     while server.client.worker(&worker).await?.status != emet_model::WorkerStatus::Running {
         tokio::time::sleep(Duration::from_millis(10)).await;

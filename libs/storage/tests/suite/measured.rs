@@ -22,9 +22,19 @@ impl KvStore for Breakable {
         Ok(Vec::new())
     }
     async fn apply(&self, _: Batch) -> Result<bool, KvError> {
-        if self.0.load(Ordering::SeqCst) { Err(KvError::Poisoned("fsync failed".into())) } else { Ok(true) }
+        if self.0.load(Ordering::SeqCst) {
+            Err(KvError::Poisoned("fsync failed".into()))
+        } else {
+            Ok(true)
+        }
     }
-    async fn scan(&self, _: &str, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<(Vec<u8>, Bytes)>, KvError> {
+    async fn scan(
+        &self,
+        _: &str,
+        _: &[u8],
+        _: Option<&[u8]>,
+        _: usize,
+    ) -> Result<Vec<(Vec<u8>, Bytes)>, KvError> {
         Ok(Vec::new())
     }
 }
@@ -32,7 +42,8 @@ impl KvStore for Breakable {
 #[tokio::test]
 async fn operations_are_counted_and_refusals_are_no_trouble() {
     let health = Health::default();
-    let log: Arc<dyn LogStore> = Measured::<dyn LogStore>::new(Arc::new(MemoryLog::default()), &health, "log");
+    let log: Arc<dyn LogStore> =
+        Measured::<dyn LogStore>::new(Arc::new(MemoryLog::default()), &health, "log");
     let key = LogKey { group: [7; 16], name: "w".into() };
     let append = |expected| Append {
         key: key.clone(),
@@ -42,7 +53,8 @@ async fn operations_are_counted_and_refusals_are_no_trouble() {
         unfinished: None,
         summary: None,
     };
-    let (seconds, failures) = (STORE_SECONDS.with(["log", "append"]), STORE_FAILURES.with(["log", "append"]));
+    let (seconds, failures) =
+        (STORE_SECONDS.with(["log", "append"]), STORE_FAILURES.with(["log", "append"]));
     let (before, failed) = (seconds.count(), failures.get());
     log.append(append(1)).await.unwrap();
     assert!(matches!(log.append(append(9)).await, Err(LogError::Conflict { .. })));
@@ -61,7 +73,12 @@ async fn failing_writes_make_the_store_unwell_until_one_succeeds() {
     store.0.store(true, Ordering::SeqCst);
     kv.apply(Batch::new()).await.unwrap_err();
     let troubles = health.troubles();
-    assert!(troubles.len() == 1 && troubles[0].starts_with("writes to the kv store: ") && troubles[0].contains("fsync failed"), "{troubles:?}");
+    assert!(
+        troubles.len() == 1
+            && troubles[0].starts_with("writes to the kv store: ")
+            && troubles[0].contains("fsync failed"),
+        "{troubles:?}"
+    );
     // Reading still works: that the store can be read says nothing about writes.
     kv.get("s", b"k").await.unwrap();
     assert_eq!(health.troubles().len(), 1);
@@ -74,7 +91,8 @@ async fn failing_writes_make_the_store_unwell_until_one_succeeds() {
 async fn probes_find_stores_that_answer() {
     let health = Health::default();
     let (log, kv, blobs) = (MemoryLog::default(), MemoryKv::default(), MemoryBlob::default());
-    let blobs: Arc<dyn BlobStore> = Measured::<dyn BlobStore>::new(Arc::new(blobs), &health, "blob");
+    let blobs: Arc<dyn BlobStore> =
+        Measured::<dyn BlobStore>::new(Arc::new(blobs), &health, "blob");
     probe(&health, Arc::new(log), Arc::new(kv), blobs);
     assert_eq!(health.troubles().len(), 3, "nothing is ready before it was probed");
     while !health.troubles().is_empty() {

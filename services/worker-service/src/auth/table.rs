@@ -28,7 +28,11 @@ pub(crate) const TABLE: &[(&str, &str, Access)] = &[
     ("get", "/v1/components/{component_id}/latest", Needs(Read)),
     ("get", "/v1/components/{component_id}/download", Needs(Read)),
     ("get", "/v1/components/{component_id}/versions/{version}", Needs(Read)),
-    ("get", "/v1/components/{component_id}/versions/{version}/file-contents/{file_key}", Needs(Read)),
+    (
+        "get",
+        "/v1/components/{component_id}/versions/{version}/file-contents/{file_key}",
+        Needs(Read),
+    ),
     ("post", "/v1/components", Needs(Admin)),
     ("put", "/v1/components/{component_id}/upload", Needs(Admin)),
     ("post", "/v1/components/{component_id}/updates", Needs(Admin)),
@@ -42,8 +46,16 @@ pub(crate) const TABLE: &[(&str, &str, Access)] = &[
     ("post", "/v1/app-plugins", Needs(Admin)),
     ("delete", "/v1/plugins/{name}/{version}", Needs(Admin)),
     ("post", "/v1/components/{component_id}/latest/plugins/installs", Needs(Admin)),
-    ("put", "/v1/components/{component_id}/versions/latest/plugins/installs/{installation_id}", Needs(Admin)),
-    ("delete", "/v1/components/{component_id}/latest/plugins/installs/{installation_id}", Needs(Admin)),
+    (
+        "put",
+        "/v1/components/{component_id}/versions/latest/plugins/installs/{installation_id}",
+        Needs(Admin),
+    ),
+    (
+        "delete",
+        "/v1/components/{component_id}/latest/plugins/installs/{installation_id}",
+        Needs(Admin),
+    ),
     ("post", "/v1/components/{component_id}/workers/{worker_name}/activate-plugin", Needs(Admin)),
     ("post", "/v1/components/{component_id}/workers/{worker_name}/deactivate-plugin", Needs(Admin)),
     // Looking at workers.
@@ -62,11 +74,19 @@ pub(crate) const TABLE: &[(&str, &str, Access)] = &[
     ("post", "/v1/components/{component_id}/workers/{worker_name}/complete", Needs(Invoke)),
     ("post", "/v1/components/{component_id}/workers/{worker_name}/interrupt", Needs(Invoke)),
     ("post", "/v1/components/{component_id}/workers/{worker_name}/resume", Needs(Invoke)),
-    ("delete", "/v1/components/{component_id}/workers/{worker_name}/invocations/{idempotency_key}", Needs(Invoke)),
+    (
+        "delete",
+        "/v1/components/{component_id}/workers/{worker_name}/invocations/{idempotency_key}",
+        Needs(Invoke),
+    ),
     ("get", "/v1/components/{component_id}/workers/{worker_name}/files", Needs(Invoke)),
     ("get", "/v1/components/{component_id}/workers/{worker_name}/files/", Needs(Invoke)),
     ("get", "/v1/components/{component_id}/workers/{worker_name}/files/{*path}", Needs(Invoke)),
-    ("get", "/v1/components/{component_id}/workers/{worker_name}/file-contents/{*path}", Needs(Invoke)),
+    (
+        "get",
+        "/v1/components/{component_id}/workers/{worker_name}/file-contents/{*path}",
+        Needs(Invoke),
+    ),
     // Changing what workers are, or have been.
     ("delete", "/v1/components/{component_id}/workers/{worker_name}", Needs(Admin)),
     ("delete", "/v1/components/{component_id}/workers/find", Needs(Admin)),
