@@ -224,6 +224,7 @@ impl Actor {
     }
 
     async fn wait_for_retry(&mut self, at: Instant) {
+        self.visible.busy.store(false, Ordering::Release);
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => self.retry_at = None,
             command = self.mailbox.recv() => self.obey(command).await,
