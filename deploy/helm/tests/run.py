@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""Runs the tests of the named modules (default: all that need no API server), and prints the counts."""
+import sys
+import unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SEPARATE = {"test_apiserver"}
+
+
+def main() -> int:
+    sys.path.insert(0, str(HERE))
+    names = sys.argv[1:] or sorted(p.stem for p in HERE.glob("test_*.py") if p.stem not in SEPARATE)
+    suite = unittest.defaultTestLoader.loadTestsFromNames(names)
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    failed = len({test.id().split(" ")[0] for test, _ in result.failures + result.errors})
+    skipped = len(result.skipped)
+    print(f"{result.testsRun - failed - skipped} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 0 if result.wasSuccessful() and result.testsRun else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
