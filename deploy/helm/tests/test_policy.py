@@ -77,7 +77,7 @@ class Policy(unittest.TestCase):
         for name, container in CONTAINERS:
             with self.subTest(name):
                 for variable in container.get("env", []):
-                    if re.search("PASSWORD|SECRET_ACCESS_KEY|SECRET_KEY$|REDIS_URL|TOKEN$", variable["name"]):
+                    if re.search("PASSWORD|SECRET_ACCESS_KEY|SECRET_KEY$|EMET_REDIS$|TOKEN$", variable["name"]):
                         self.assertIn("secretKeyRef", variable.get("valueFrom", {}), variable["name"])
 
     def test_every_server_has_a_network_policy_in_both_directions(self):

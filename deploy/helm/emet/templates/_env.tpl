@@ -73,7 +73,7 @@ http{{ if .Values.peers.tls.existingSecret }}s{{ end }}
 
 {{- define "emet.storesEnv" -}}
 {{- $dev := eq .Values.profile "dev" -}}
-- name: EMET_REDIS_URL
+- name: EMET_REDIS
   {{- if $dev }}
   valueFrom:
     secretKeyRef:
@@ -87,6 +87,12 @@ http{{ if .Values.peers.tls.existingSecret }}s{{ end }}
   {{- else }}
   value: {{ required "redis.url or redis.existingSecret is needed in profile cluster" .Values.redis.url | quote }}
   {{- end }}
+{{- with .Values.redis.prefix }}
+- name: EMET_REDIS_PREFIX
+  value: {{ . | quote }}
+{{- end }}
+- name: EMET_REQUIRE_DURABLE
+  value: {{ .Values.redis.requireDurable | quote }}
 - name: EMET_S3_BUCKET
   value: {{ if $dev }}emet{{ else }}{{ required "s3.bucket is needed in profile cluster" .Values.s3.bucket | quote }}{{ end }}
 - name: EMET_S3_REGION
@@ -95,6 +101,8 @@ http{{ if .Values.peers.tls.existingSecret }}s{{ end }}
 {{- with $endpoint }}
 - name: EMET_S3_ENDPOINT
   value: {{ . | quote }}
+- name: EMET_S3_PATH_STYLE
+  value: "true"
 {{- end }}
 {{- $secret := ternary (include "emet.devSecretName" .) .Values.s3.existingSecret $dev }}
 {{- if $secret }}

@@ -96,23 +96,23 @@ resources:
 
 {{/*
 Startup: up to five minutes for opening stores and joining the cluster.
-Readiness: the role can do its work now (an executor owns its shards and has taken up its workers, a shard manager
-knows the leader). Liveness: only whether the process still answers; a store that is away must not restart pods,
-and a node that is recovering must not be killed for it.
+Readiness: what the role depends on answers (an executor holds its lease and reaches the stores, a shard manager has a
+leader, a worker service knows executors). Liveness: only whether the process still answers, which its metrics do
+whatever else is away; a missing store must not restart pods, and a node that is recovering must not be killed for it.
 */}}
 {{- define "emet.probes" -}}
 startupProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet: {path: /metrics, port: http}
   periodSeconds: 2
   timeoutSeconds: 2
   failureThreshold: 150
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: {path: /healthcheck, port: http}
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
 livenessProbe:
-  httpGet: {path: /livez, port: http}
+  httpGet: {path: /metrics, port: http}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
