@@ -1,5 +1,10 @@
 #!/usr/bin/env python3
-"""Runs the tests of the named modules (default: all that need no API server), and prints the counts."""
+"""Runs the tests of the named modules (default: all that need no API server), and prints the counts.
+
+As root it first enters fresh network, mount and process namespaces: what the tests start lives there and ends with
+them.
+"""
+import os
 import sys
 import unittest
 from pathlib import Path
@@ -8,7 +13,15 @@ HERE = Path(__file__).resolve().parent
 SEPARATE = {"test_apiserver"}
 
 
+def enter_namespaces() -> None:
+    if os.geteuid() == 0 and "EMET_TEST_NAMESPACES" not in os.environ:
+        os.environ["EMET_TEST_NAMESPACES"] = "1"
+        unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        os.execvp("unshare", [*unshare, sys.executable, __file__, *sys.argv[1:]])
+
+
 def main() -> int:
+    enter_namespaces()
     sys.path.insert(0, str(HERE))
     names = sys.argv[1:] or sorted(p.stem for p in HERE.glob("test_*.py") if p.stem not in SEPARATE)
     suite = unittest.defaultTestLoader.loadTestsFromNames(names)

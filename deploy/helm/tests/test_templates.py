@@ -263,7 +263,7 @@ class Values(unittest.TestCase):
     def test_the_readme_documents_every_top_level_value(self):
         readme = (CHART / "README.md").read_text()
         for key in yaml.safe_load((CHART / "values.yaml").read_text()):
-            self.assertIn(f"`{key}", readme)
+            self.assertRegex(readme, f"`{key}[.`]")
 
 
 if __name__ == "__main__":

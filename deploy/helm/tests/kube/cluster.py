@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .images import Image
-from .network import DNS, DOMAIN, Network, serve_dns
+from .network import DNS, DOMAIN, Network
 from .pod import Pod
 
 
@@ -19,7 +19,7 @@ class Cluster:
         self.objects: dict[tuple[str, str], dict] = {}
         self.pods: dict[str, Pod] = {}
         self._addresses: dict[str, str] = {}
-        serve_dns(self.lookup)
+        self.network.serve_dns(self.lookup)
 
     def apply(self, objects: list[dict]) -> None:
         """Installs or upgrades: all workloads at once, each by its own strategy. Returns when all are ready."""
@@ -106,11 +106,13 @@ class Cluster:
         if not pod.ready.wait(seconds):
             raise TimeoutError(f"{pod.name} is not ready after {seconds} s: {pod.events}\n{pod.log()[-4000:]}")
 
-    def delete(self) -> None:
-        """Ends all pods."""
-        with ThreadPoolExecutor(max(len(self.pods), 1)) as pool:
-            list(pool.map(Pod.stop, self.pods.values()))
+    def close(self) -> None:
+        """Ends all pods at once, and takes the network away."""
+        for pod in self.pods.values():
+            pod.terminating.set()
+            pod.kill()
         self.pods.clear()
+        self.network.close()
 
     # --- Services and names
 

@@ -5,7 +5,7 @@ import socket
 import struct
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 NODE = "10.244.0.1"
 DNS = "10.96.0.10"
@@ -28,7 +28,9 @@ class Network:
         self._pods = 1
         self._services = 10
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._servers = []
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
 
     def connect(self, pid: int) -> str:
         """Gives the network namespace of a process an address on the bridge."""
@@ -61,7 +63,26 @@ class Network:
                 return
             await asyncio.gather(pipe(reader, there_writer), pipe(there_reader, writer))
 
-        asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, address, port), self._loop).result()
+        self._servers.append(self._run(asyncio.start_server(serve, address, port)))
+
+    def serve_dns(self, lookup: Callable[[str], list[str] | None]) -> None:
+        transport, _ = self._run(self._loop.create_datagram_endpoint(lambda: Dns(lookup), (DNS, 53)))
+        self._servers.append(transport)
+
+    def _run(self, task: Coroutine):
+        return asyncio.run_coroutine_threadsafe(task, self._loop).result()
+
+    def close(self) -> None:
+        async def close() -> None:
+            for server in self._servers:
+                server.close()
+            # Sockets are closed in the loop's next round.
+            await asyncio.sleep(0)
+
+        self._run(close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        ip("link", "del", "pods")
 
 
 async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,17 +95,17 @@ async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         writer.transport.abort()
 
 
-def serve_dns(lookup: Callable[[str], list[str] | None]) -> None:
+class Dns(asyncio.DatagramProtocol):
     """Answers A queries: addresses of a name; none for a name that does not exist."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind((DNS, 53))
 
-    def run() -> None:
-        while True:
-            query, client = server.recvfrom(512)
-            server.sendto(answer(query, lookup), client)
+    def __init__(self, lookup: Callable[[str], list[str] | None]):
+        self.lookup = lookup
 
-    threading.Thread(target=run, daemon=True).start()
+    def connection_made(self, transport: asyncio.DatagramTransport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, query: bytes, client: tuple) -> None:
+        self.transport.sendto(answer(query, self.lookup), client)
 
 
 def answer(query: bytes, lookup: Callable[[str], list[str] | None]) -> bytes:
