@@ -1,4 +1,6 @@
 """What the chart says is what runs: its pods as real processes, from the image, made ready by their own probes."""
+import http.client
+import json
 import os
 import subprocess
 import tempfile
@@ -9,20 +11,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import binary
 from chart import ROOT, environment, find, render
 from kube import images
 from kube.cluster import Cluster
 
 COUNTER = ROOT / "tests/guests/prebuilt/counter.wasm"
 TOOLS = ROOT / "target/tools/bin"
-
-
-def binary() -> Path:
-    """The built `emet`: $EMET_BIN, or the newest under target."""
-    built = [p for p in (ROOT / "target/debug/emet", ROOT / "target/release/emet") if p.exists()]
-    chosen = os.environ.get("EMET_BIN") or max(built, key=lambda p: p.stat().st_mtime, default=None)
-    assert chosen, "build emet first: cargo build -p emet"
-    return Path(chosen)
 
 
 def make_cluster(case: type[unittest.TestCase]) -> Cluster:
@@ -32,7 +27,7 @@ def make_cluster(case: type[unittest.TestCase]) -> Cluster:
     path.chmod(0o755)
     tools = images.host(TOOLS)
     made = Cluster("emet", path, {
-        "emet": images.emet(binary(), path), "redis": tools, "versity/versitygw": tools,
+        "emet": images.emet(binary.emet(), path), "redis": tools, "versity/versitygw": tools,
     })
     case.addClassCleanup(made.close)
     return made
@@ -46,7 +41,7 @@ class Client:
 
     def emet(self, *arguments: str) -> str:
         environment_ = os.environ | {"EMET_URL": self.url, "NO_COLOR": "1"}
-        run = subprocess.run([binary(), *arguments], capture_output=True, text=True, env=environment_, timeout=120)
+        run = subprocess.run([binary.emet(), *arguments], capture_output=True, text=True, env=environment_, timeout=120)
         if run.returncode != 0:
             raise AssertionError(f"emet {' '.join(arguments)}: {run.stderr}{run.stdout}")
         return run.stdout.strip()
@@ -124,6 +119,113 @@ class Minimal(Confinement, unittest.TestCase):
 
     def test_metrics_are_where_the_service_monitor_looks(self):
         self.assertIn("# TYPE emet_", self.client.get("/metrics"))
+
+
+@unittest.skipUnless(os.environ.get("EMET_TEST_NAMESPACES"), "needs root, for namespaces")
+class WholeCluster(Confinement, unittest.TestCase):
+    api = "worker-service"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.objects = render("dev")
+        cls.cluster = make_cluster(cls)
+        cls.cluster.apply(cls.objects)
+        cls.client = Client(cls.cluster, cls.api)
+        cls.client.emet("component", "add", "counter", str(COUNTER))
+
+    def status(self) -> dict:
+        """The cluster's state, as the executors' own settings reach it."""
+        run = self.cluster.of("worker-executor")[0].execute(["/usr/bin/emet", "cluster", "status", "--output", "json"], 30)
+        self.assertEqual(run.returncode, 0, run.stderr.decode())
+        return json.loads(run.stdout)
+
+    def settled(self, executors: int) -> bool:
+        status = self.status()
+        return len(status["executors"]) == executors and status["unowned"] == status["moving"] == 0
+
+    def test_managers_agree_and_every_shard_has_an_owner(self):
+        wait_for(lambda: self.settled(2), 30)
+        status = self.status()
+        self.assertEqual([m["id"] for m in status["managers"]], [1, 2, 3])
+        self.assertEqual(sum(m["leader"] for m in status["managers"]), 1)
+
+    def test_all_shard_managers_may_start_again_at_once(self):
+        version = self.status()["version"]
+        for pod in self.cluster.of("shard-manager"):
+            pod.kill()
+        for pod in self.cluster.of("shard-manager"):
+            wait_for(lambda pod=pod: pod.restarts == 1 and pod.ready.is_set(), 60)
+            pod.restarts, pod.events = 0, []
+        self.assertGreaterEqual(self.status()["version"], version, "the group is the same one")
+        self.assertEqual(self.client.add("after-managers", 3), 3)
+
+    def test_an_upgrade_of_all_roles_under_load_loses_no_call(self):
+        with Load(self.client.url) as load:
+            wait_for(lambda: load.calls > 100, 60)
+            self.cluster.apply(render("dev", "log.level=debug"))
+            after = load.calls
+            wait_for(lambda: load.calls > after + 100, 60)
+        self.assertEqual(load.failures, [])
+        for pod in self.cluster.pods.values():
+            self.assertNotIn("killed: the grace period is over", pod.events)
+
+    def test_executors_come_and_go(self):
+        self.assertEqual(self.client.add("scaled", 1), 1)
+        for replicas in (3, 2):
+            self.cluster.apply(render("dev", f"workerExecutor.replicas={replicas}"))
+            wait_for(lambda replicas=replicas: self.settled(replicas), 60)
+            self.assertTrue(all(e["shards"] > 0 for e in self.status()["executors"]))
+        self.assertEqual(self.client.add("scaled", 1), 2)
+
+    def test_every_role_has_metrics_where_the_service_monitor_looks(self):
+        for role in ("shard-manager", "worker-executor", "component-service", "worker-service"):
+            pod = self.cluster.of(role)[0]
+            url = f"http://{pod.address}:{pod.port('http')}/metrics"
+            with urllib.request.urlopen(url, timeout=10) as response:
+                self.assertIn("# TYPE emet_", response.read().decode(), role)
+
+
+class Load:
+    """Clients that call without pause, each its own workers, never twice, and check every answer."""
+
+    def __init__(self, url: str, clients: int = 4):
+        self.url, self.calls, self.failures = url, 0, []
+        components = json.loads(urllib.request.urlopen(f"{url}/v1/components", timeout=30).read())
+        [self.component] = [c["versionedComponentId"]["componentId"] for c in components]
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, client: int) -> None:
+        counts = [0] * 5
+        while not self._stop.is_set():
+            for worker in range(len(counts)):
+                try:
+                    answer = self._add(f"load-{client}-{worker}")
+                    counts[worker] += 1
+                    if answer != counts[worker]:
+                        self.failures.append(f"call {counts[worker]} of {client}-{worker} was answered {answer}")
+                except (OSError, http.client.HTTPException) as error:
+                    detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
+                    self.failures.append(f"{client}-{worker}: {error!r} {detail}")
+                self.calls += 1
+
+    def _add(self, worker: str) -> int:
+        url = (f"{self.url}/v1/components/{self.component}/workers/{worker}/invoke-and-await"
+               "?function=test%3Acounter%2Fapi.%7Badd%7D")
+        body = json.dumps({"params": [{"typ": {"type": "U64"}, "value": 1}]}).encode()
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return json.load(response)["result"]["value"][0]
 
 
 def wait_for(condition, seconds: float) -> None:
