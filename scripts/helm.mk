@@ -4,6 +4,8 @@ HELM_PYTHON = target/tools/helm-venv/bin/python
 .PHONY: setup-helm test-helm test-helm-apiserver image
 setup-helm: ## Helm, Kubernetes schemas, Redis and an S3 server for tests, into target/tools
 	@scripts/setup-helm.sh
+	@scripts/setup-redis.sh
+	@scripts/setup-s3.sh
 
 test-helm: setup-helm ## Chart and image: lint, schemas, policies, templates; the pods run as real processes
 	$(CARGO) build -p emet

@@ -10,6 +10,14 @@ gateway_api=sigs.k8s.io/gateway-api@v1.6.3
 prometheus=github.com/prometheus-operator/prometheus-operator@v0.85.0
 mkdir -p "$tools/bin"
 
+packages=()
+command -v ip >/dev/null || packages+=(iproute2)
+command -v openssl >/dev/null || packages+=(openssl)
+[[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
+if [[ ${#packages[@]} -gt 0 ]]; then
+  [[ $(id -u) -eq 0 ]] || { echo "missing packages: ${packages[*]} (apt-get install ${packages[*]})" >&2; exit 1; }
+  apt-get update -q && apt-get install -qy --no-install-recommends "${packages[@]}"
+fi
 command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer" >&2; exit 1; }
 if [[ ! -x $tools/bin/helm-$helm ]]; then
   GOBIN=$tools/bin go install helm.sh/helm/v3/cmd/helm@$helm
