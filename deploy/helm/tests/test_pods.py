@@ -2,6 +2,7 @@
 import http.client
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -168,6 +169,22 @@ class WholeCluster(Confinement, unittest.TestCase):
         self.assertEqual(load.failures, [])
         for pod in self.cluster.pods.values():
             self.assertNotIn("killed: the grace period is over", pod.events)
+
+    def test_a_redis_that_hangs_makes_executors_unready_and_restarts_nothing(self):
+        [redis] = self.cluster.of("redis")
+        executors = self.cluster.of("worker-executor")
+        liveness = executors[0].container["livenessProbe"]
+        patience = liveness["periodSeconds"] * liveness["failureThreshold"] * self.cluster.pace
+        os.kill(redis.pid, signal.SIGSTOP)
+        try:
+            wait_for(lambda: not any(pod.ready.is_set() for pod in executors), 60)
+            time.sleep(patience * 1.2)
+        finally:
+            os.kill(redis.pid, signal.SIGCONT)
+        for pod in executors:
+            self.cluster.wait_ready(pod)
+        self.assertEqual(self.client.add("after-redis", 1), 1)
+        self.test_nothing_was_restarted()
 
     def test_executors_come_and_go(self):
         self.assertEqual(self.client.add("scaled", 1), 1)

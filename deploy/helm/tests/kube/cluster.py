@@ -11,10 +11,11 @@ from .pod import Pod
 
 
 class Cluster:
-    """Runs the objects of a rendered chart. Images are chosen by the part of their name before the tag."""
+    """Runs the objects of a rendered chart. Images are chosen by the part of their name before the tag. Probes come
+    at `pace` times their periods: a test does not wait a minute for what a liveness probe would do after one."""
 
-    def __init__(self, namespace: str, directory: Path, images: dict[str, Image]):
-        self.namespace, self.directory, self.images = namespace, directory, images
+    def __init__(self, namespace: str, directory: Path, images: dict[str, Image], pace: float = 0.2):
+        self.namespace, self.directory, self.images, self.pace = namespace, directory, images, pace
         self.network = Network()
         self.objects: dict[tuple[str, str], dict] = {}
         self.pods: dict[str, Pod] = {}

@@ -138,7 +138,7 @@ class Pod:
         for _ in range(probe.get("failureThreshold", 3) if probe else 0):
             if self.probe(probe):
                 return True
-            if self._ended_within(probe.get("periodSeconds", 10)):
+            if self._ended_within(self._period(probe)):
                 return False
         return probe is None
 
@@ -154,7 +154,7 @@ class Pod:
             if self._ended_within(due[kind] - time.monotonic()):
                 return False
             probe = probes[kind]
-            due[kind] = time.monotonic() + probe.get("periodSeconds", 10)
+            due[kind] = time.monotonic() + self._period(probe)
             failures[kind] = 0 if self.probe(probe) else failures[kind] + 1
             if kind == "readiness" and failures[kind] == 0:
                 self.ready.set()
@@ -163,6 +163,9 @@ class Pod:
                     self.events.append("killed: not alive")
                     return False
                 self.ready.clear()
+
+    def _period(self, probe: dict) -> float:
+        return probe.get("periodSeconds", 10) * self.cluster.pace
 
     def _ended_within(self, seconds: float) -> bool:
         """Waits; whether the container has ended or is to be ended."""
