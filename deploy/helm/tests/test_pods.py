@@ -1,11 +1,9 @@
 """What the chart says is what runs: its pods as real processes, from the image, made ready by their own probes."""
-import http.client
 import json
 import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 import unittest
 import urllib.error
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import binary
 from chart import ROOT, environment, find, render
+from client import Client, Load
 from kube import images
 from kube.cluster import Cluster
 
@@ -34,35 +33,23 @@ def make_cluster(case: type[unittest.TestCase]) -> Cluster:
     return made
 
 
-class Client:
-    """Calls the API through the Service, with the client of the same binary."""
-
-    def __init__(self, cluster: Cluster, api: str):
-        self.url = f"http://{cluster.service_address(api)}"
-
-    def emet(self, *arguments: str) -> str:
-        environment_ = os.environ | {"EMET_URL": self.url, "NO_COLOR": "1"}
-        run = subprocess.run([binary.emet(), *arguments], capture_output=True, text=True, env=environment_, timeout=120)
-        if run.returncode != 0:
-            raise AssertionError(f"emet {' '.join(arguments)}: {run.stderr}{run.stdout}")
-        return run.stdout.strip()
-
-    def add(self, worker: str, amount: int, key: str | None = None) -> int:
-        options = ("--idempotency-key", key) if key else ()
-        return int(self.emet("worker", "invoke-and-await", f"counter/{worker}", "add", str(amount), *options))
-
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=10) as response:
-            return response.read().decode()
-
-
 def status(pod, field: str) -> str:
     lines = Path(f"/proc/{pod.pid}/status").read_text().splitlines()
     return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(field + ":"))
 
 
-class Confinement:
-    """Checks that both profiles share. `self.cluster` is running."""
+class Profile:
+    """What both profiles share. `cluster` is running."""
+
+    @classmethod
+    def connect(cls):
+        """Uploads a component through the Service of the API."""
+        url = f"http://{cls.cluster.service_address(cls.api)}"
+        cls.client = Client(url, cls.cluster.data("Secret", "t-emet-token")["token"])
+        cls.component = cls.client.upload("counter", COUNTER)
+
+    def add(self, worker: str, amount: int) -> int:
+        return self.client.add(self.component, worker, amount)
 
     def test_processes_have_no_rights_and_cannot_write_their_root(self):
         for pod in self.cluster.pods.values():
@@ -81,8 +68,21 @@ class Confinement:
         url = environment(name)["EMET_URL"]
         pod = self.cluster.of(self.api)[0]
         # In the pod of the API: the image has the same program, and names are resolved as in every pod.
-        run = pod.execute(["/usr/bin/emet", "--url", url, *name["args"]], 30)
+        run = pod.execute(["/usr/bin/emet", *name["args"]], 30, {"EMET_URL": url, "EMET_TOKEN": self.client.token})
         self.assertEqual(run.returncode, 0, run.stderr.decode())
+
+    def test_callers_need_the_token_of_the_secret(self):
+        for token in (None, "x" * 48):
+            with self.assertRaises(urllib.error.HTTPError) as refused:
+                Client(self.client.url, token).request("GET", "/v1/components")
+            self.assertEqual(refused.exception.code, 401)
+        self.assertEqual(len(self.client.request("GET", "/v1/components")), 1)
+
+    def test_metrics_are_where_the_service_monitor_looks(self):
+        for role in self.roles:
+            pod = self.cluster.of(role)[0]
+            with urllib.request.urlopen(f"http://{pod.address}:{pod.port('metrics')}/metrics", timeout=10) as response:
+                self.assertIn("# TYPE emet_", response.read().decode(), role)
 
     def test_nothing_was_restarted(self):
         for pod in self.cluster.pods.values():
@@ -90,49 +90,46 @@ class Confinement:
 
 
 @unittest.skipUnless(os.environ.get("EMET_TEST_NAMESPACES"), "needs root, for namespaces")
-class Minimal(Confinement, unittest.TestCase):
+class Minimal(Profile, unittest.TestCase):
     api = "server"
+    roles = ("server",)
 
     @classmethod
     def setUpClass(cls):
         cls.objects = render("minimal")
         cls.cluster = make_cluster(cls)
         cls.cluster.apply(cls.objects)
-        cls.client = Client(cls.cluster, "server")
-        cls.client.emet("component", "add", "counter", str(COUNTER))
+        cls.connect()
 
     def test_a_killed_server_is_started_again_and_nothing_is_lost(self):
-        self.assertEqual(self.client.add("killed", 5), 5)
+        self.assertEqual(self.add("killed", 5), 5)
         [pod] = self.cluster.of("server")
         pod.kill()
         wait_for(lambda: pod.restarts == 1 and pod.ready.is_set(), 60)
-        self.assertEqual(self.client.add("killed", 7), 12)
+        self.assertEqual(self.add("killed", 7), 12)
         pod.restarts, pod.events = 0, []
 
     def test_an_upgrade_keeps_the_volume(self):
-        self.assertEqual(self.client.add("upgraded", 1), 1)
+        self.assertEqual(self.add("upgraded", 1), 1)
         [before] = self.cluster.of("server")
         self.cluster.apply(render("minimal", "log.level=debug"))
         [after] = self.cluster.of("server")
         self.assertIsNot(before, after)
         self.assertEqual(after.environment()["RUST_LOG"], "debug")
-        self.assertEqual(self.client.add("upgraded", 1), 2)
-
-    def test_metrics_are_where_the_service_monitor_looks(self):
-        self.assertIn("# TYPE emet_", self.client.get("/metrics"))
+        self.assertEqual(self.add("upgraded", 1), 2)
 
 
 @unittest.skipUnless(os.environ.get("EMET_TEST_NAMESPACES"), "needs root, for namespaces")
-class WholeCluster(Confinement, unittest.TestCase):
+class WholeCluster(Profile, unittest.TestCase):
     api = "worker-service"
+    roles = ("shard-manager", "worker-executor", "component-service", "worker-service")
 
     @classmethod
     def setUpClass(cls):
         cls.objects = render("dev")
         cls.cluster = make_cluster(cls)
         cls.cluster.apply(cls.objects)
-        cls.client = Client(cls.cluster, cls.api)
-        cls.client.emet("component", "add", "counter", str(COUNTER))
+        cls.connect()
 
     def status(self) -> dict:
         """The cluster's state, as the executors' own settings reach it."""
@@ -158,10 +155,10 @@ class WholeCluster(Confinement, unittest.TestCase):
             wait_for(lambda pod=pod: pod.restarts == 1 and pod.ready.is_set(), 60)
             pod.restarts, pod.events = 0, []
         self.assertGreaterEqual(self.status()["version"], version, "the group is the same one")
-        self.assertEqual(self.client.add("after-managers", 3), 3)
+        self.assertEqual(self.add("after-managers", 3), 3)
 
     def test_an_upgrade_of_all_roles_under_load_loses_no_call(self):
-        with Load(self.client.url) as load:
+        with Load(self.client, self.component) as load:
             wait_for(lambda: load.calls > 100, 60)
             self.cluster.apply(render("dev", "log.level=debug"))
             after = load.calls
@@ -183,66 +180,16 @@ class WholeCluster(Confinement, unittest.TestCase):
             os.kill(redis.pid, signal.SIGCONT)
         for pod in executors:
             self.cluster.wait_ready(pod)
-        self.assertEqual(self.client.add("after-redis", 1), 1)
+        self.assertEqual(self.add("after-redis", 1), 1)
         self.test_nothing_was_restarted()
 
     def test_executors_come_and_go(self):
-        self.assertEqual(self.client.add("scaled", 1), 1)
+        self.assertEqual(self.add("scaled", 1), 1)
         for replicas in (3, 2):
             self.cluster.apply(render("dev", f"workerExecutor.replicas={replicas}"))
             wait_for(lambda replicas=replicas: self.settled(replicas), 60)
             self.assertTrue(all(e["shards"] > 0 for e in self.status()["executors"]))
-        self.assertEqual(self.client.add("scaled", 1), 2)
-
-    def test_every_role_has_metrics_where_the_service_monitor_looks(self):
-        for role in ("shard-manager", "worker-executor", "component-service", "worker-service"):
-            pod = self.cluster.of(role)[0]
-            url = f"http://{pod.address}:{pod.port('http')}/metrics"
-            with urllib.request.urlopen(url, timeout=10) as response:
-                self.assertIn("# TYPE emet_", response.read().decode(), role)
-
-
-class Load:
-    """Clients that call without pause, each its own workers, never twice, and check every answer."""
-
-    def __init__(self, url: str, clients: int = 4):
-        self.url, self.calls, self.failures = url, 0, []
-        components = json.loads(urllib.request.urlopen(f"{url}/v1/components", timeout=30).read())
-        [self.component] = [c["versionedComponentId"]["componentId"] for c in components]
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(clients)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self, client: int) -> None:
-        counts = [0] * 5
-        while not self._stop.is_set():
-            for worker in range(len(counts)):
-                try:
-                    answer = self._add(f"load-{client}-{worker}")
-                    counts[worker] += 1
-                    if answer != counts[worker]:
-                        self.failures.append(f"call {counts[worker]} of {client}-{worker} was answered {answer}")
-                except (OSError, http.client.HTTPException) as error:
-                    detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
-                    self.failures.append(f"{client}-{worker}: {error!r} {detail}")
-                self.calls += 1
-
-    def _add(self, worker: str) -> int:
-        url = (f"{self.url}/v1/components/{self.component}/workers/{worker}/invoke-and-await"
-               "?function=test%3Acounter%2Fapi.%7Badd%7D")
-        body = json.dumps({"params": [{"typ": {"type": "U64"}, "value": 1}]}).encode()
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)["result"]["value"][0]
+        self.assertEqual(self.add("scaled", 1), 2)
 
 
 def wait_for(condition, seconds: float) -> None:

@@ -30,6 +30,33 @@ envFrom:
 {{- end }}
 {{- end -}}
 
+{{/* Who may use the REST API, and metrics apart from it: environment, mounts and volumes. */}}
+{{- define "emet.accessEnv" -}}
+- name: EMET_METRICS_LISTEN
+  value: 0.0.0.0:8080
+- name: EMET_AUTH
+  value: {{ ternary "tokens" "off" .Values.auth.enabled | quote }}
+{{- if .Values.auth.enabled }}
+- name: EMET_BOOTSTRAP_TOKEN_FILE
+  value: /etc/emet/token/{{ .Values.auth.secretKey }}
+{{- end }}
+{{- end -}}
+
+{{- define "emet.accessMounts" -}}
+{{- if .Values.auth.enabled -}}
+- {name: token, mountPath: /etc/emet/token, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "emet.accessVolumes" -}}
+{{- if .Values.auth.enabled -}}
+- name: token
+  secret:
+    secretName: {{ include "emet.tokenSecretName" . }}
+    defaultMode: 0440
+{{- end }}
+{{- end -}}
+
 {{/* Credentials between the services: environment, mounts and volumes. */}}
 {{- define "emet.peerEnv" -}}
 - name: EMET_PEER_SECRET_FILE

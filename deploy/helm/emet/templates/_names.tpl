@@ -85,8 +85,8 @@ app.kubernetes.io/component: {{ kebabcase .role }}
 {{- define "emet.peerSecretName" -}}
 {{- default (printf "%s-peers" (include "emet.fullname" .)) .Values.peers.secret.existingSecret -}}
 {{- end -}}
-{{- define "emet.tokensSecretName" -}}
-{{- default (printf "%s-tokens" (include "emet.fullname" .)) .Values.auth.existingSecret -}}
+{{- define "emet.tokenSecretName" -}}
+{{- default (printf "%s-token" (include "emet.fullname" .)) .Values.auth.existingSecret -}}
 {{- end -}}
 {{- define "emet.devSecretName" -}}
 {{- printf "%s-dev-stores" (include "emet.fullname" .) -}}

@@ -97,22 +97,24 @@ resources:
 {{/*
 Startup: up to five minutes for opening stores and joining the cluster.
 Readiness: what the role depends on answers (an executor holds its lease and reaches the stores, a shard manager has a
-leader, a worker service knows executors). Liveness: only whether the process still answers, which its metrics do
-whatever else is away; a missing store must not restart pods, and a node that is recovering must not be killed for it.
+leader, a worker service knows executors). Liveness: only whether the process still answers, which version and metrics
+do whatever else is away; a missing store must not restart pods, and a node that is recovering must not be killed.
 */}}
 {{- define "emet.probes" -}}
+{{- $api := eq .role (include "emet.apiRole" .root) -}}
+{{- $alive := ternary "{path: /version, port: http}" "{path: /metrics, port: metrics}" $api -}}
 startupProbe:
-  httpGet: {path: /metrics, port: http}
+  httpGet: {{ $alive }}
   periodSeconds: 2
   timeoutSeconds: 2
   failureThreshold: 150
 readinessProbe:
-  httpGet: {path: /healthcheck, port: http}
+  httpGet: {path: /healthcheck, port: {{ ternary "http" "metrics" $api }}}
   periodSeconds: 5
   timeoutSeconds: 3
   failureThreshold: 2
 livenessProbe:
-  httpGet: {path: /metrics, port: http}
+  httpGet: {{ $alive }}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6

@@ -26,6 +26,8 @@ class Cluster:
         """Installs or upgrades: all workloads at once, each by its own strategy. Returns when all are ready."""
         before = self.objects
         self.objects = {(o["kind"], o["metadata"]["name"]): o for o in objects}
+        # What the chart draws it looks up first, and keeps; a rendering without a server can't.
+        self.objects |= {key: o for key, o in before.items() if key[0] == "Secret"}
         for (kind, name), o in self.objects.items():
             if kind == "Service" and o["spec"].get("clusterIP") != "None" and name not in self._addresses:
                 self._expose(name, o["spec"])

@@ -205,12 +205,12 @@ class Pod:
             return name
         return next(p["containerPort"] for p in self.container["ports"] if p["name"] == name)
 
-    def execute(self, command: list[str], timeout: float) -> subprocess.CompletedProcess:
-        """Runs a command inside of the container."""
+    def execute(self, command: list[str], timeout: float, extra: dict | None = None) -> subprocess.CompletedProcess:
+        """Runs a command inside of the container, with its environment and some more."""
         security = self.spec["securityContext"]
         enter = ["nsenter", "--target", str(self.pid), "--net", "--mount", "--pid", "--root", "--wd",
                  "--setuid", str(security["runAsUser"]), "--setgid", str(security["runAsGroup"])]
-        return subprocess.run([*enter, *command], env=self.environment(), capture_output=True, timeout=timeout)
+        return subprocess.run([*enter, *command], env=self.environment() | (extra or {}), capture_output=True, timeout=timeout)
 
     # --- end
 
