@@ -21,5 +21,5 @@ def help_of(*command: str) -> str:
 
 
 def variables(*command: str) -> set[str]:
-    """The environment variables that a command reads, by its help."""
-    return set(re.findall(r"\[env: (\w+)=", help_of(*command)))
+    """Emet's environment variables that the help of a command names."""
+    return set(re.findall(r"\b(?:EMET_\w+)", help_of(*command)))
