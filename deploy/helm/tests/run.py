@@ -28,7 +28,7 @@ def main() -> int:
     result = unittest.TextTestRunner(verbosity=2).run(suite)
     failed = len({test.id().split(" ")[0] for test, _ in result.failures + result.errors})
     skipped = len(result.skipped)
-    print(f"{result.testsRun - failed - skipped} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    print(f"{max(result.testsRun - failed - skipped, 0)} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
     return 0 if result.wasSuccessful() and result.testsRun else 1
 
 

@@ -103,7 +103,8 @@ class OnTheServer(unittest.TestCase):
         for profile in PROFILES:
             with self.subTest(profile):
                 release = self.release(profile)
-                release.apply("install")
+                notes = release.apply("install")
+                self.assertIn("emet doctor", notes)
                 self.check(release)
                 first = state(release.objects())
 
