@@ -51,13 +51,22 @@ pub(crate) enum Ended {
     LogFailed(WorkerError),
 }
 
-/// An answer that became durable while a job ran.
-pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<(IdempotencyKey, Value)>;
+/// The result of an invocation, which is durable.
+pub(crate) struct Answer {
+    pub(crate) key: IdempotencyKey,
+    pub(crate) function: String,
+    pub(crate) value: Value,
+}
+
+/// Where answers go while a job runs.
+pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<Answer>;
 
 /// What a job works on.
 pub(crate) struct Scene {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<OplogWriter>,
+    /// Whether the instance starts from its initial state, without replay.
+    pub(crate) ephemeral: bool,
     pub(crate) answers: Answers,
 }
 
@@ -83,20 +92,26 @@ impl Scene {
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
     async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
-        // Replay reads the store up to the last index, so requests that were only added must be in it.
-        self.writer.commit().await.map_err(Stop::from)?;
-        let plan = self.writer.with_state(load_plan);
+        if self.ephemeral
+            && let Some(ended) = self.start_afresh()
+        {
+            return Ok(ended);
+        }
+        let (plan, target) = self.plan().await?;
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = match self.shared.cache.get(id).await {
             Ok(prepared) => prepared,
-            Err(error) => return Ok(Ended::NotLoaded(error)),
+            Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
         };
         let place = self.shared.place().await;
-        let ctx = match self.context(&prepared, &plan).await {
+        let ctx = match self.context(&prepared, &plan, target).await {
             Ok(ctx) => ctx,
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
-        let mut instance = Instance::new(prepared, ctx).await?;
+        let mut instance = match Instance::new(prepared, ctx).await {
+            Ok(instance) => instance,
+            Err(error) => return self.not_instantiated(error),
+        };
         if plan.snapshot.is_some() {
             self.load_snapshot(&mut instance, &plan).await?;
         }
@@ -104,14 +119,70 @@ impl Scene {
         self.replay(&mut loaded.instance).await
     }
 
-    async fn context(&self, prepared: &Prepared, plan: &Load) -> Result<WorkerCtx, WorkerError> {
+    /// What to load, and the last index that replay has to read. Everything up to it is in the
+    /// store; requests that arrive from now on are none of the replay's business.
+    async fn plan(&self) -> wasmtime::Result<(Load, OplogIndex)> {
+        loop {
+            self.writer.commit().await.map_err(Stop::from)?;
+            if self.writer.buffered() == 0 {
+                return Ok(self.writer.with_state(|s| (load_plan(s), s.index)));
+            }
+        }
+    }
+
+    /// An ephemeral worker forgets its history at every load (guest spec 3.10). An invocation that
+    /// was cut off is lost: what it did cannot be told, so it must not be done again (law L6).
+    fn start_afresh(&self) -> Option<Ended> {
+        let (cut_off, begun) = self.writer.with_state(|s| (s.current.is_some(), s.last_effect > 1));
+        if cut_off {
+            let reason = "the invocation was cut off; ephemeral workers are not replayed, so it cannot go on";
+            return Some(Ended::Failed(FailureKind::Unknown, reason.to_owned()));
+        }
+        if begun {
+            self.writer.add(EntryKind::Restart);
+        }
+        None
+    }
+
+    /// A component version that cannot be linked: what it imports is not offered.
+    fn creation_failed(&self, error: WorkerError) -> WorkerError {
+        match error {
+            WorkerError::ComponentParseFailed { reason, .. } => {
+                let details = format!("Failed to pre-instantiate component: {reason}");
+                WorkerError::WorkerCreationFailed { worker_id: self.writer.worker.clone(), details }
+            }
+            other => other,
+        }
+    }
+
+    /// The component's initialisers failed. Trying again would fail again.
+    fn not_instantiated(&self, error: wasmtime::Error) -> wasmtime::Result<Ended> {
+        if Stop::find(&error).is_some() {
+            return Err(error);
+        }
+        let details = format!("Failed to instantiate component: {}", self.describe(&error));
+        Ok(Ended::NotLoaded(WorkerError::WorkerCreationFailed {
+            worker_id: self.writer.worker.clone(),
+            details,
+        }))
+    }
+
+    async fn context(&self, prepared: &Prepared, plan: &Load, target: OplogIndex) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
         let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
-        let read_only = placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?;
-        let (create, target, memory) = self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
-        let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
-        let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, target, plan.skipped.clone()));
+        let read_only = placed.map_err(|(path, reason)| {
+            WorkerError::InitialComponentFileDownloadFailed { path, reason }
+        })?;
+        let (create, memory) = self.writer.with_state(|s| (s.create.clone(), s.memory));
+        let create = create.ok_or_else(|| {
+            WorkerError::unknown("the oplog does not start with the creation of the worker")
+        })?;
+        let first = if self.ephemeral { target + 1 } else { 2 };
+        let mut journal = Journal::new(
+            self.writer.clone(),
+            ReplayCursor::new(first, target, plan.skipped.clone()),
+        );
         if let Some(update) = &plan.update {
             journal.at_end(EntryKind::SuccessfulUpdate {
                 target: update.target,
@@ -187,7 +258,11 @@ impl Scene {
             None => {
                 self.writer.add(EntryKind::Completed { response, consumed_fuel: 0 });
                 self.writer.commit().await.map_err(Stop::from)?;
-                drop(self.answers.send((invocation.key, result)));
+                drop(self.answers.send(Answer {
+                    key: invocation.key,
+                    function: invocation.function,
+                    value: result,
+                }));
                 Ok(None)
             }
             Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) if recorded == response => Ok(None),

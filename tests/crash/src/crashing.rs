@@ -36,10 +36,15 @@ impl CrashingLog {
         self.appends.load(Ordering::SeqCst)
     }
 
+    /// Whether it has died.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
     /// Waits for its death.
     pub async fn died(&self) {
         let died = self.died.notified();
-        if !self.dead.load(Ordering::SeqCst) {
+        if !self.is_dead() {
             died.await;
         }
     }
@@ -51,7 +56,7 @@ impl CrashingLog {
     }
 
     fn alive(&self) -> Result<(), LogError> {
-        if self.dead.load(Ordering::SeqCst) { Err(dead()) } else { Ok(()) }
+        if self.is_dead() { Err(dead()) } else { Ok(()) }
     }
 }
 
