@@ -9,7 +9,7 @@ setup-helm: ## Helm, Kubernetes schemas, Redis and an S3 server for tests, into 
 
 test-helm: setup-helm ## Chart and image: lint, schemas, policies, templates; the pods run as real processes
 	$(CARGO) build -p emet
-	$(HELM_PYTHON) deploy/helm/tests/run.py
+	EMET_BIN=$(TARGET_DIR)/debug/emet $(HELM_PYTHON) deploy/helm/tests/run.py
 
 test-helm-apiserver: setup-helm ## Install, upgrade, roll back, uninstall on a real Kubernetes API server (builds it: 10 minutes, once)
 	@scripts/setup-apiserver.sh
@@ -17,4 +17,4 @@ test-helm-apiserver: setup-helm ## Install, upgrade, roll back, uninstall on a r
 
 image: ## The container image of the release build, into target/emet-image.tar, without a container engine
 	$(CARGO) build --release -p emet
-	deploy/image/assemble.py oci target/release/emet target/emet-image.tar
+	deploy/image/assemble.py oci $(TARGET_DIR)/release/emet target/emet-image.tar

@@ -13,7 +13,7 @@ def emet() -> Path:
     chosen = os.environ.get("EMET_BIN") or max(built, key=lambda p: p.stat().st_mtime, default=None)
     if chosen is None:
         raise RuntimeError("build emet first: cargo build -p emet")
-    return Path(chosen)
+    return Path(chosen).absolute()
 
 
 def help_of(*command: str) -> str:
