@@ -33,3 +33,4 @@ fix: ## Formats, and mends what lints can mend
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 include scripts/guests.mk
+include scripts/helm.mk
