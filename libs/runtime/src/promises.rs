@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use emet_model::{ComponentId, PromiseId, WorkerError, WorkerId};
 use emet_storage::{Batch, KvStore};
+use emet_telemetry::metrics::list::PROMISES;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -66,6 +67,7 @@ impl Promises {
     pub async fn create(&self, id: &PromiseId) -> Result<(), WorkerError> {
         let key = key(id);
         let batch = Batch::new().if_absent(SPACE, key.clone()).put(SPACE, key, Bytes::from_static(&[PENDING]));
+        PROMISES.with(["created"]).inc();
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
@@ -85,6 +87,7 @@ impl Promises {
         let pending = Bytes::from_static(&[PENDING]);
         let batch = Batch::new().if_equal(SPACE, key.clone(), pending).put(SPACE, key, record);
         if self.kv.apply(batch).await.map_err(failed)? {
+            PROMISES.with(["completed"]).inc();
             return Ok(true);
         }
         match self.get(id).await? {

@@ -20,7 +20,10 @@ use emet_model::{
 use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
+use emet_storage::measured::{Measured, probe};
 use emet_storage::{BlobStore, KvStore, LogStore, Shards};
+use emet_telemetry::health::Health;
+use emet_telemetry::metrics::list::EVICTIONS;
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -44,6 +47,19 @@ pub struct Stores {
     pub blobs: Arc<dyn BlobStore>,
 }
 
+impl Stores {
+    /// The same stores, measured and probed: what is wrong with them is told to `health`.
+    pub fn measured(self, health: &Health) -> Self {
+        let stores = Self {
+            log: Measured::new(self.log, health, "log"),
+            kv: Measured::new(self.kv, health, "kv"),
+            blobs: Measured::new(self.blobs, health, "blob"),
+        };
+        probe(health, stores.log.clone(), stores.kv.clone(), stores.blobs.clone());
+        stores
+    }
+}
+
 /// Limits of an executor.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutorOptions {
@@ -62,7 +78,7 @@ impl Default for ExecutorOptions {
 /// The executor. Clones share it.
 #[derive(Clone)]
 pub struct Executor {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What actors and requests share.
@@ -86,8 +102,8 @@ type Slot = Arc<OnceCell<Handle>>;
 #[derive(Clone)]
 pub(crate) struct Handle {
     sender: mpsc::UnboundedSender<Command>,
-    writer: Arc<OplogWriter>,
-    visible: Arc<Visible>,
+    pub(crate) writer: Arc<OplogWriter>,
+    pub(crate) visible: Arc<Visible>,
     /// When it was used last, in ticks of the executor.
     used: Arc<AtomicU64>,
 }
@@ -134,8 +150,7 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
-        let handles: Vec<Handle> = self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
-        let stopped = handles.into_iter().map(|handle| async move {
+        let stopped = self.handles().into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
                 drop(tokio::time::timeout(SHUTDOWN, stopped).await);
@@ -144,11 +159,9 @@ impl Executor {
         futures::future::join_all(stopped).await;
     }
 
-    /// Workers with an actor, and those in memory.
-    pub fn counts(&self) -> (usize, usize) {
-        let actors = self.shared.actors.lock();
-        let loaded = actors.values().filter_map(|s| s.get()).filter(|h| h.visible.loaded.load(Ordering::Acquire));
-        (actors.len(), loaded.count())
+    /// The actors that there are now.
+    pub(crate) fn handles(&self) -> Vec<Handle> {
+        self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect()
     }
 
     /// Compiles an uploaded component version, so that its first worker need not wait.
@@ -228,6 +241,7 @@ impl Shared {
         });
         if let Some(oldest) = idle.min_by_key(|h| h.used.load(Ordering::Relaxed)) {
             oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            EVICTIONS.inc();
             drop(oldest.sender.send(Command::Evict));
         }
     }
@@ -437,6 +451,7 @@ impl Shared {
             }
             Err(error) => Err(WorkerError::invalid(error.to_string())),
         };
+        due.count(&outcome);
         if let Err(error @ WorkerError::Unknown { .. }) = &outcome {
             tracing::warn!(%error, "a timer could not be carried out; it is tried again");
             tokio::time::sleep(Duration::from_millis(500)).await;

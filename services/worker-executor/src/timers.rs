@@ -5,6 +5,7 @@ use bytes::Bytes;
 use emet_model::{Timestamp, WorkerError, WorkerId};
 use emet_runtime::log::now;
 use emet_storage::{Batch, KvStore};
+use emet_telemetry::metrics::list::{TIMER_LAG_SECONDS, TIMERS_FIRED};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -38,6 +39,19 @@ pub(crate) struct Timers {
 pub(crate) struct Due {
     key: Vec<u8>,
     pub(crate) action: Bytes,
+}
+
+impl Due {
+    /// Counts an attempt to carry it out.
+    pub(crate) fn count(&self, outcome: &Result<(), WorkerError>) {
+        let outcome = match outcome {
+            Ok(()) => "done",
+            Err(WorkerError::Unknown { .. }) => "again",
+            Err(_) => "refused",
+        };
+        TIMERS_FIRED.with([outcome]).inc();
+        TIMER_LAG_SECONDS.record(Duration::from_millis(now().0.saturating_sub(due_at(&self.key).0)));
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> WorkerError {

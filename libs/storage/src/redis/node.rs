@@ -1,6 +1,6 @@
-//! [`Node`]: one server. One task sends its writes: it takes what waits at that moment and sends
-//! it in one round trip, which so carries the commits of many workers. Reads have a connection of
-//! their own, so that none waits for a disk.
+//! [`Node`]: one server. A few tasks send its writes: each takes what waits for it at that moment and
+//! sends it in one round trip, which so carries the commits of many workers. Reads have a
+//! connection of their own, so that none waits for a disk.
 
 use super::failure::Failure;
 use super::link::{Link, Patience};
@@ -12,7 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 const MAX_GROUP: usize = 512;
 /// ... or this many bytes of them.
 const MAX_GROUP_BYTES: usize = 4 * 1024 * 1024;
-/// Writes that may wait for their turn before callers have to wait to be queued.
+/// Tasks, each with a connection. With `appendfsync always` a server syncs after it has read once
+/// from every connection, some 16 KiB each: several connections let more commits share a sync.
+const WRITERS: usize = 8;
+/// Writes that may wait for their turn before callers have to wait to be queued, per task.
 const QUEUE: usize = 4096;
 
 /// Replicas that must have a write before it counts.
@@ -31,27 +34,38 @@ struct Write {
 
 /// Handle of one server.
 pub(super) struct Node {
-    writes: mpsc::Sender<Write>,
+    writers: Vec<mpsc::Sender<Write>>,
     reads: Link,
 }
 
 impl Node {
-    /// Starts the task that sends the writes; it ends with the handle.
+    /// Starts the tasks that send the writes; they end with the handle.
     pub(super) fn start(
         servers: Vec<ConnectionInfo>,
         patience: Patience,
         replicas: Replicas,
     ) -> Self {
-        let (writes, queue) = mpsc::channel(QUEUE);
-        let link = Link::new(servers.clone(), patience);
-        tokio::spawn(Writer { link, queue, replicas }.run());
-        Self { writes, reads: Link::new(servers, patience) }
+        let start = |_| {
+            let (writes, queue) = mpsc::channel(QUEUE);
+            let link = Link::new(servers.clone(), patience);
+            tokio::spawn(Writer { link, queue, replicas }.run());
+            writes
+        };
+        let writers = (0..WRITERS).map(start).collect();
+        Self { writers, reads: Link::new(servers, patience) }
     }
 
-    pub(super) async fn write(&self, command: Cmd, asking: bool) -> Result<Value, Failure> {
+    /// Writes of one slot are sent in the order of these calls.
+    pub(super) async fn write(
+        &self,
+        slot: u16,
+        command: Cmd,
+        asking: bool,
+    ) -> Result<Value, Failure> {
         let (reply, answer) = oneshot::channel();
         let gone = || Failure::Unknown("the connection to Redis is shut down".into());
-        self.writes.send(Write { command, asking, reply }).await.map_err(|_| gone())?;
+        let writer = self.writers.get(usize::from(slot) % WRITERS).ok_or_else(gone)?;
+        writer.send(Write { command, asking, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 

@@ -121,7 +121,7 @@ impl Router {
         };
         let node: &Node = &node;
         match kind {
-            Kind::Write => node.write(command, asking).await,
+            Kind::Write => node.write(slot, command, asking).await,
             Kind::Read => node.read(command, asking).await,
         }
     }
