@@ -4,6 +4,7 @@
 
 use super::failure::Failure;
 use super::link::{Link, Patience};
+use emet_telemetry::metrics::list::COMMIT_GROUP;
 use redis::{Cmd, ConnectionInfo, Value};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -95,6 +96,7 @@ impl Writer {
                 bytes = bytes.saturating_add(size(&next));
                 group.push(next);
             }
+            COMMIT_GROUP.observe_count(group.len());
             self.commit(group).await;
         }
     }

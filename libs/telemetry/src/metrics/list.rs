@@ -167,7 +167,7 @@ pub static COMMIT_SECONDS: Histogram = Histogram::new(
 /// Requests that share a durable write.
 pub static COMMIT_GROUP: Histogram = Histogram::new(
     "emet_store_commit_group",
-    "Requests that one durable write of the embedded store carried",
+    "Requests that one durable write of the embedded store, or one round trip to Redis, carried",
     SIZES,
 );
 /// Operations of the stores.
