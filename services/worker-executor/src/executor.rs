@@ -21,9 +21,9 @@ use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_storage::measured::{Measured, probe};
-use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
 use emet_telemetry::metrics::list::EVICTIONS;
+use emet_storage::{BlobStore, KvStore, LogStore, Shards};
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -172,7 +172,7 @@ impl Executor {
 
 /// Loads workers that have something to do by themselves.
 async fn recover(executor: Arc<Executor>, parallelism: usize) {
-    let unfinished = match executor.shared.log.unfinished().await {
+    let unfinished = match executor.shared.log.unfinished(&Shards::All).await {
         Ok(unfinished) => unfinished,
         Err(error) => {
             tracing::error!(%error, "cannot find unfinished workers");
@@ -491,7 +491,7 @@ impl Shared {
 
     /// Removes everything that belongs to a worker.
     pub(crate) async fn delete_stored(&self, worker: &WorkerId) -> Result<(), WorkerError> {
-        self.log.delete(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
+        self.log.delete(&log_key(worker), self.epoch).await.map_err(|e| log_failure(&e))?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
         self.node
             .blobs
