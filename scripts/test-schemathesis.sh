@@ -6,9 +6,9 @@
 # Usage: scripts/test-schemathesis.sh [EMET] [OPTION]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
-emet=${1:-target/debug/emet}
+emet=$(realpath "${1:-target/debug/emet}")
 shift || true
-venv=target/schemathesis
+venv=$PWD/target/schemathesis
 if [[ ! -x $venv/bin/schemathesis ]]; then
   python3 -m venv "$venv"
   "$venv/bin/pip" install --quiet 'schemathesis>=4,<5'
@@ -37,7 +37,8 @@ cat >"$work/schemathesis.toml" <<EOF
 EOF
 checks=status_code_conformance,content_type_conformance,response_schema_conformance
 run=("$venv/bin/schemathesis" --config-file "$work/schemathesis.toml")
-# The stream is no request with an answer.
+# It leaves notes where it runs. The stream is no request with an answer.
+cd "$work"
 "${run[@]}" run "$url/specs" --url "$url" --checks "$checks" --exclude-operation-id workerConnect \
   --phases examples,coverage,fuzzing --continue-on-failure --request-timeout 30 --warnings off "$@"
 # Whatever comes first, the server must not have failed inside.

@@ -156,6 +156,7 @@ impl Actor {
             let error = WorkerError::runtime("Process exited");
             self.refuse_loading(&error, &error);
             self.answer_all(&error);
+            self.writer.events.close();
         }
     }
 
@@ -185,6 +186,7 @@ impl Actor {
                 let error = failure_error(&failure);
                 self.refuse_loading(&error, &error);
                 self.answer_all(&error);
+                self.writer.events.close();
             }
         }
     }
