@@ -243,6 +243,7 @@ impl WorkerState {
             }
             EntryKind::FailedUpdate { target, details } => {
                 self.drop_update(*target);
+                self.stay_failed();
                 self.finished_updates.push(UpdateRecord::FailedUpdate {
                     timestamp: entry.timestamp,
                     target_version: *target,
@@ -274,6 +275,14 @@ impl WorkerState {
         self.pending_updates.push_back(PendingUpdate { index, timestamp, target, snapshot: snapshot.clone() });
         if self.phase == Phase::Failed {
             self.phase = Phase::Retrying;
+        }
+    }
+
+    /// An update that was to heal a failed worker and did not: nothing is tried again.
+    fn stay_failed(&mut self) {
+        let final_error = self.last_error.as_ref().is_some_and(|e| !e.failure.retriable);
+        if self.phase == Phase::Retrying && final_error {
+            self.phase = Phase::Failed;
         }
     }
 
