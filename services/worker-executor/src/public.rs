@@ -96,6 +96,9 @@ impl Shower<'_> {
                 "function_name": invocation.function,
                 "request": self.parameters(invocation).await?,
                 "idempotency_key": invocation.key,
+                "trace_id": trace_id(invocation),
+                "trace_states": header(invocation, "tracestate").into_iter().collect::<Vec<_>>(),
+                "invocation_context": [],
             }),
             EntryKind::Completed { response, consumed_fuel } => json!({
                 "response": self.untyped(response).await?,
@@ -192,6 +195,15 @@ impl Shower<'_> {
     async fn untyped(&self, payload: &Payload) -> Result<Json, WorkerError> {
         Ok(inferred(&self.payloads.load(payload).await?))
     }
+}
+
+fn header<'a>(invocation: &'a Invocation, name: &str) -> Option<&'a str> {
+    invocation.trace.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+/// The trace that the caller sent; empty if it sent none.
+fn trace_id(invocation: &Invocation) -> &str {
+    header(invocation, "traceparent").and_then(|parent| parent.split('-').nth(1)).unwrap_or_default()
 }
 
 fn typed_json(ty: &Type, value: &Value) -> Json {

@@ -1,9 +1,9 @@
 //! The one mechanism of durable host calls: replay what was recorded, or act and record.
 
-use super::{HostFn, OplogWriter};
+use super::{HostFn, OplogWriter, now};
 use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
-use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, WorkerError};
+use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, Timestamp, WorkerError};
 use emet_oplog::{
     CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
 };
@@ -88,13 +88,19 @@ impl Journal {
     /// Whether calls of this kind are recorded now (guest spec 2.11): with `persist-nothing` none
     /// is, with `persist-remote-side-effects` only those that concern the outside.
     fn records(&self, kind: CallKind) -> bool {
-        let local = matches!(kind, CallKind::ReadLocal | CallKind::WriteLocal);
+        // Local writes (promises) are seen by others: only reads of local state concern nobody else.
+        let local = kind == CallKind::ReadLocal;
         match self.level {
             _ if !self.recording => false,
             PersistenceLevel::Nothing => false,
             PersistenceLevel::RemoteSideEffects => !local,
             PersistenceLevel::Smart => true,
         }
+    }
+
+    /// Whether anything at all is recorded now.
+    pub fn is_persisting(&self) -> bool {
+        self.recording && self.level != PersistenceLevel::Nothing
     }
 
     /// The recorded response of this call; none: it is to be executed, then given to
@@ -134,10 +140,23 @@ impl Journal {
         if !self.records(function.kind) {
             return Ok(());
         }
-        let request = self.payload(&request.into_value()).await?;
-        let response = self.payload(&response.clone().into_value()).await?;
-        self.add(EntryKind::HostCall(HostCall { function: Cow::Borrowed(function.name), kind: function.kind, begin, request, response }));
-        match function.kind {
+        let name = Cow::Borrowed(function.name);
+        self.record_call(name, function.kind, begin, &request.into_value(), &response.clone().into_value()).await
+    }
+
+    /// Records a call that has no description of its own: libraries of guests make such.
+    pub async fn record_call(
+        &mut self,
+        function: Cow<'static, str>,
+        kind: CallKind,
+        begin: Option<OplogIndex>,
+        request: &Value,
+        response: &Value,
+    ) -> Result<()> {
+        let request = self.payload(request).await?;
+        let response = self.payload(response).await?;
+        self.add(EntryKind::HostCall(HostCall { function, kind, begin, request, response }));
+        match kind {
             CallKind::WriteRemote | CallKind::WriteRemoteBatched => self.commit().await,
             _ if self.writer.buffered() > MAX_BUFFERED => self.commit().await,
             _ => Ok(()),
@@ -165,7 +184,7 @@ impl Journal {
 
     /// Announces a remote write, or replays its announcement (guest spec 2.10).
     pub async fn announce(&mut self) -> Result<OplogIndex> {
-        if !self.recording || self.level == PersistenceLevel::Nothing {
+        if !self.is_persisting() {
             return Ok(0);
         }
         match self.next().await? {
@@ -207,12 +226,18 @@ impl Journal {
 
     /// Adds a marker, or consumes the recorded one; gives its index.
     pub async fn marker(&mut self, kind: EntryKind) -> Result<OplogIndex> {
+        self.marker_at(kind).await.map(|(index, _)| index)
+    }
+
+    /// As [`Self::marker`]; gives also the time at which it was first added.
+    pub async fn marker_at(&mut self, kind: EntryKind) -> Result<(OplogIndex, Timestamp)> {
+        let present = now();
         if !self.recording {
-            return Ok(self.writer.last_index());
+            return Ok((self.writer.last_index(), present));
         }
         match self.next().await? {
-            None => Ok(self.add(kind)),
-            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok(index),
+            None => Ok((self.writer.add_at(present, kind), present)),
+            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok((index, entry.timestamp)),
             Some((index, entry)) => {
                 let expected = Entry { timestamp: entry.timestamp, kind };
                 Err(self.diverged(expected.name(), entry.name(), index))
