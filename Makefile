@@ -18,6 +18,10 @@ demo: build ## Upload, invoke, kill -9 in the middle, go on
 test: build ## All tests
 	$(CARGO) test --workspace
 
+bench: setup ## Every figure beside its yardstick, into target/bench.json; BENCH_ARGS="--only calls --quick"
+	$(CARGO) build --release -p emet -p emet-bench
+	target/release/emet-bench $(BENCH_ARGS)
+
 verify: build ## Format, lints, tests; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
