@@ -57,7 +57,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
     linker.allow_shadowing(true);
     let mut options = LinkOptions::default();
     // Guests of this line may import what WASI still marks as unstable (guest spec 1.3).
-    options.cli_exit_with_code(true).network_error_code(true);
+    options.network_error_code(true);
     wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     io::add(&mut linker)?;
     clocks::add(&mut linker)?;

@@ -147,7 +147,7 @@ impl WorkerCtx {
         if restart { Err(Stop::Restart.into()) } else { Ok(()) }
     }
 
-    async fn check_self_update(&self, target: ComponentVersion, mode: UpdateMode) -> Result<(), WorkerError> {
+    async fn check_self_update(&mut self, target: ComponentVersion, mode: UpdateMode) -> Result<(), WorkerError> {
         let found = self.node.components.get(self.worker.component_id, Some(target)).await;
         let component = found.map_err(|_| WorkerError::invalid(format!("there is no version {target} of the component")))?;
         self.journal.writer.with_state(|s| emet_engine::check_update(s, mode, target, component.component_type))

@@ -13,11 +13,11 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use wasmtime::Store;
-use wasmtime::component::{Func, Val};
+use wasmtime::component::{Func, Resource, Val};
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme as WitScheme};
-use wasmtime_wasi_http::p2::body::{HostIncomingBody, HyperOutgoingBody};
+use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 use wasmtime_wasi_http::p2::types::HostIncomingRequest;
-use wasmtime_wasi_http::{FieldMap, WasiHttpView};
+use wasmtime_wasi_http::{WasiBody, WasiHttpView};
 
 use super::header_map;
 
@@ -30,11 +30,10 @@ type Answer = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Calls the handler. The outer error is a trap; the inner one says what is wrong with the request.
 pub(crate) async fn handle(store: &mut Store<WorkerCtx>, handler: Func, request: Request) -> wasmtime::Result<Result<Response, String>> {
-    let request = match incoming(store.data_mut(), request) {
-        Ok(request) => request,
+    let request = match incoming(store.data_mut(), request)? {
+        Ok(request) => request.try_into_resource_any(&mut *store)?,
         Err(reason) => return Ok(Err(reason)),
     };
-    let request = store.data_mut().table.push(request)?.try_into_resource_any(&mut *store)?;
     let (sender, answered) = oneshot::channel();
     let out = store.data_mut().http().new_response_outparam(sender)?.try_into_resource_any(&mut *store)?;
     let (returned, has_returned) = oneshot::channel();
@@ -45,13 +44,23 @@ pub(crate) async fn handle(store: &mut Store<WorkerCtx>, handler: Func, request:
         response.abort();
         return Err(trap);
     }
-    drop(returned.send(()));
+    // Nobody listens if the answer was there before.
+    let _ = returned.send(());
     let response = tokio::time::timeout(BODY_TIMEOUT, response).await;
     let response = response.map_err(|_| wasmtime::format_err!("the handler returned without finishing the body of its response"))?;
     response?.map(Ok).map_err(wasmtime::Error::msg)
 }
 
-fn incoming(ctx: &mut WorkerCtx, request: Request) -> Result<HostIncomingRequest, String> {
+/// The request as the guest gets it. The outer error is a trap; the inner one says what is wrong with it.
+fn incoming(ctx: &mut WorkerCtx, request: Request) -> wasmtime::Result<Result<Resource<HostIncomingRequest>, String>> {
+    let (scheme, request) = match http_request(request) {
+        Ok(request) => request,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    ctx.http().new_incoming_request(scheme, request).map(Ok)
+}
+
+fn http_request(request: Request) -> Result<(WitScheme, http::Request<WasiBody>), String> {
     let method = http::Method::from_bytes(request.method.as_str().as_bytes()).map_err(|e| e.to_string())?;
     let path = PathAndQuery::try_from(request.path_and_query.as_str()).map_err(|e| format!("{}: {e}", request.path_and_query))?;
     let (scheme, name) = match request.scheme {
@@ -65,8 +74,11 @@ fn incoming(ctx: &mut WorkerCtx, request: Request) -> Result<HostIncomingRequest
     let frames = [Some(Frame::data(Bytes::from(bytes))), trailers.map(|t| Frame::trailers(header_map(&t)))];
     let frames = frames.into_iter().flatten().map(Ok::<_, Infallible>);
     let body = StreamBody::new(futures::stream::iter(frames)).map_err(|never| match never {}).boxed_unsync();
-    let headers = FieldMap::new_immutable(&mut ctx.http_hooks, header_map(&request.headers));
-    Ok(HostIncomingRequest { method, uri, headers, authority: request.authority, scheme, body: Some(HostIncomingBody::new(body)) })
+    let mut request_with_body = http::Request::new(body);
+    *request_with_body.method_mut() = method;
+    *request_with_body.uri_mut() = uri;
+    *request_with_body.headers_mut() = header_map(&request.headers);
+    Ok((scheme, request_with_body))
 }
 
 /// Waits for the answer and reads its body. A handler that has returned gives none any more.

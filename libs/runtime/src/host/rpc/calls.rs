@@ -81,8 +81,9 @@ impl Prepared {
 impl FutureInvoke {
     /// The call under way, for somebody else to wait for: the instance is being given up.
     pub(super) fn take_task(&mut self) -> Option<tokio::task::JoinHandle<Recorded>> {
-        match std::mem::replace(self, Self::Consumed) {
-            Self::Running(task) => Some(task),
+        // In its place stays one that has ended: this is dropped with the instance.
+        match self {
+            Self::Running(task) => Some(std::mem::replace(task, tokio::spawn(std::future::ready(Ok(Vec::new()))))),
             _ => None,
         }
     }

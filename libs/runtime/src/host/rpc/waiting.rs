@@ -35,7 +35,7 @@ fn lost(error: &JoinError) -> Recorded {
 }
 
 /// The answer to a call, unless the worker is suspended meanwhile.
-pub(super) async fn until_answered(ctx: &WorkerCtx, call: JoinHandle<Recorded>) -> wasmtime::Result<Recorded> {
+pub(super) async fn until_answered(ctx: &mut WorkerCtx, call: JoinHandle<Recorded>) -> wasmtime::Result<Recorded> {
     let mut call = Call(call);
     if !ctx.can_suspend() {
         return Ok((&mut call.0).await.unwrap_or_else(|e| lost(&e)));
