@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod promise;
 mod resolve;
+mod rpc;
 mod suggest;
 mod watch;
 mod wit;
@@ -43,6 +44,9 @@ pub enum Command {
     /// Complete promises that workers wait for.
     #[command(subcommand)]
     Promise(promise::Command),
+    /// Call one component from another.
+    #[command(subcommand)]
+    Rpc(rpc::Command),
     /// The interfaces that components can import.
     #[command(subcommand)]
     Wit(wit::Command),
@@ -105,6 +109,7 @@ async fn dispatch(command: Command, options: &Options, root: clap::Command) -> R
         Command::Component(command) => component::run(&context()?, command).await,
         Command::Worker(command) => worker::run(&context()?, *command).await,
         Command::Promise(command) => promise::run(&context()?, command).await,
+        Command::Rpc(command) => rpc::run(&context()?, command).await,
         Command::Wit(command) => wit::run(&context()?, command),
         Command::Doctor => doctor::run(&context()?).await,
         Command::Explain(args) => explain::run(&context()?, &args),

@@ -95,7 +95,7 @@ impl Web {
     /// Waits until so many requests of a path have arrived.
     pub async fn wait(&self, path: &str, count: u64) {
         let mut arrived = self.inner.arrived.subscribe();
-        while self.count(path) < count {
+        while (self.inner.seen.lock().iter().filter(|s| s.path == path).count() as u64) < count {
             if arrived.changed().await.is_err() {
                 return;
             }
@@ -121,9 +121,9 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         body: String::from_utf8_lossy(&body).into_owned(),
         number,
     };
-    inner.seen.lock().push(seen.clone());
-    inner.arrived.send_replace(());
     let answer = (inner.answer)(&seen);
+    inner.seen.lock().push(seen);
+    inner.arrived.send_replace(());
     if answer.extensions().get::<Never>().is_some() {
         std::future::pending::<()>().await;
     }

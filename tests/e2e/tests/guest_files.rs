@@ -44,6 +44,8 @@ async fn times_links_renames_and_removals_are_the_same_after_a_kill() -> Result<
         ("exists", json!(["/gone.txt"])),
         ("read-file", json!(["/missing"])),
     ];
+    // Reading changes the time of access once; after that it stays.
+    ask(&server, &worker, &questions).await?;
     let before = ask(&server, &worker, &questions).await?;
     assert_eq!(before[2].pointer("/ok"), Some(&json!([5, 1_700_000_000_000_000_123u64, 1_600_000_000_000_000_000u64])));
     assert_eq!(before[5].pointer("/ok"), Some(&json!("a.txt")));

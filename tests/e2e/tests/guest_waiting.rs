@@ -146,7 +146,7 @@ async fn output_is_logged_once_per_write() -> Result<(), Failure> {
     };
     let before = all(&logs().await?);
     let expected = [
-        ("Stdout", "to stdout\n"), ("Stderr", "to stderr\n"), ("Stdout", "hi\u{fffd}"), ("Trace", "a message"), ("Debug", "a message"),
+        ("Stdout", "to stdout\n"), ("Stderr", "to stderr"), ("Stderr", "\n"), ("Stdout", "hi\u{fffd}"), ("Trace", "a message"), ("Debug", "a message"),
         ("Info", "a message"), ("Warn", "a message"), ("Error", "a message"), ("Critical", "a message"),
     ];
     assert_eq!(before, expected.map(|(level, message)| (level.to_owned(), message.to_owned())));

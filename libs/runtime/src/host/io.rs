@@ -12,8 +12,8 @@ use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wasmtime_wasi::p2::bindings::io::streams::{Host as _, HostInputStream as _, HostOutputStream as _, StreamError as WitError};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError};
 
-const POLL: HostFn<u64, Vec<u32>> = HostFn::read_local("golem io::poll::poll");
-const READY: HostFn<(), bool> = HostFn::read_local("golem io::poll::ready");
+const POLL: HostFn<u64, Vec<u32>> = HostFn::read_order("golem io::poll::poll");
+const READY: HostFn<(), bool> = HostFn::read_order("golem io::poll::ready");
 
 pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&POLL, &READY];
 

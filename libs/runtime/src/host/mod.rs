@@ -6,6 +6,8 @@
 mod blobstore;
 mod cli;
 mod clocks;
+#[cfg(test)]
+mod complete;
 mod filesystem;
 pub(crate) mod golem;
 pub(crate) mod http;

@@ -85,11 +85,11 @@ impl Journal {
         self.recording = on;
     }
 
-    /// Whether calls of this kind are recorded now (guest spec 2.11): with `persist-nothing` none
+    /// Whether calls of this function are recorded now (guest spec 2.11): with `persist-nothing` none
     /// is, with `persist-remote-side-effects` only those that concern the outside.
-    fn records(&self, kind: CallKind) -> bool {
+    fn records<Req, Resp>(&self, function: &HostFn<Req, Resp>) -> bool {
         // Local writes (promises) are seen by others: only reads of local state concern nobody else.
-        let local = kind == CallKind::ReadLocal;
+        let local = function.kind == CallKind::ReadLocal && !function.tells_order;
         match self.level {
             _ if !self.recording => false,
             PersistenceLevel::Nothing => false,
@@ -106,7 +106,7 @@ impl Journal {
     /// The recorded response of this call; none: it is to be executed, then given to
     /// [`Self::record`].
     pub async fn replay<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>) -> Result<Option<Resp>> {
-        if !self.records(function.kind) {
+        if !self.records(function) {
             return Ok(None);
         }
         let Some((index, entry)) = self.next().await? else { return Ok(None) };
@@ -137,7 +137,7 @@ impl Journal {
         request: Req,
         response: &Resp,
     ) -> Result<()> {
-        if !self.records(function.kind) {
+        if !self.records(function) {
             return Ok(());
         }
         let name = Cow::Borrowed(function.name);
@@ -268,8 +268,9 @@ impl Journal {
 
     /// Sets the persistence level; live, everything before is durable first.
     pub async fn set_level(&mut self, level: PersistenceLevel) -> Result<()> {
-        self.marker(EntryKind::ChangePersistenceLevel(level)).await?;
-        if self.is_live() {
+        self.settle().await?;
+        if self.is_live() && self.recording {
+            self.add(EntryKind::ChangePersistenceLevel(level));
             self.commit().await?;
         }
         self.level = level;
