@@ -112,7 +112,22 @@ pub(crate) struct Handle {
 #[derive(Serialize, Deserialize)]
 enum Action {
     Wake(WorkerId),
-    Invoke { component: ComponentId, name: Option<String>, function: String, parameters: Vec<u8>, key: String },
+    Invoke(Box<Scheduled>),
+}
+
+/// An invocation that waits for its time.
+#[derive(Serialize, Deserialize)]
+struct Scheduled {
+    component: ComponentId,
+    name: Option<String>,
+    function: String,
+    parameters: Vec<u8>,
+    key: String,
+    #[serde(default)]
+    trace: Vec<(String, String)>,
+    /// What a target that is made then inherits: from whom, arguments, environment.
+    #[serde(default)]
+    caller: Option<(WorkerId, Vec<String>, Vec<(String, String)>)>,
 }
 
 /// What a missing worker is made with.
@@ -144,6 +159,7 @@ impl Executor {
         // The node outlives no executor: it holds it weakly.
         drop(node.workers.set(Arc::downgrade(&workers)));
         tokio::spawn(Shared::run_timers(Arc::downgrade(&shared)));
+        tokio::spawn(Shared::make_room(Arc::downgrade(&shared)));
         tokio::spawn(recover(executor.clone(), options.recovery_parallelism));
         executor
     }
@@ -226,11 +242,21 @@ impl Shared {
             if let Ok(place) = self.places.clone().try_acquire_owned() {
                 return place;
             }
-            self.evict_one();
+            self.node.memory.pressure.want();
             let soon = tokio::time::timeout(Duration::from_millis(50), self.places.clone().acquire_owned());
             if let Ok(Ok(place)) = soon.await {
                 return place;
             }
+        }
+    }
+
+    /// Makes room among the workers in memory whenever it is wanted.
+    async fn make_room(this: Weak<Self>) {
+        let Some(node) = this.upgrade().map(|s| s.node.clone()) else { return };
+        loop {
+            node.memory.pressure.wanted().await;
+            let Some(shared) = this.upgrade() else { return };
+            shared.evict_one();
         }
     }
 
@@ -446,9 +472,7 @@ impl Shared {
                 owner = Some(worker);
                 woken
             }
-            Ok(Action::Invoke { component, name, function, parameters, key }) => {
-                self.fire_invocation(component, name, function, &parameters, key).await
-            }
+            Ok(Action::Invoke(scheduled)) => self.fire_invocation(*scheduled).await,
             Err(error) => Err(WorkerError::invalid(error.to_string())),
         };
         due.count(&outcome);
@@ -462,31 +486,28 @@ impl Shared {
         }
     }
 
-    async fn fire_invocation(
-        &self,
-        component: ComponentId,
-        name: Option<String>,
-        function: String,
-        parameters: &[u8],
-        key: String,
-    ) -> Result<(), WorkerError> {
-        let values = emet_values::binary::decode(parameters).map_err(|e| WorkerError::invalid(e.to_string()))?;
+    async fn fire_invocation(&self, scheduled: Scheduled) -> Result<(), WorkerError> {
+        let Scheduled { component, name, function, parameters, key, trace, caller } = scheduled;
+        let values = emet_values::binary::decode(&parameters).map_err(|e| WorkerError::invalid(e.to_string()))?;
         let values = match values {
             Value::Tuple(values) => values,
             other => vec![other],
         };
-        let worker = WorkerId::new(component, name.unwrap_or_else(|| Uuid::new_v4().to_string()));
+        // Tried again after a failure, it must be the same worker.
+        let name = name.unwrap_or_else(|| Uuid::new_v5(&component.0, key.as_bytes()).to_string());
+        let worker = WorkerId::new(component, name);
+        let caller = caller.map(|(worker_id, args, env)| Caller { worker_id, args, env });
         let arrival = move |reply| {
             Command::Invoke(Arrival {
                 key: IdempotencyKey(key),
                 function,
                 parameters: InvokeParameters::Values(values),
-                trace: Vec::new(),
+                trace,
                 caller: None,
                 reply: ReplyTo::Accepted(reply),
             })
         };
-        self.ask(&worker, || Some(Making::plain()), arrival).await
+        self.ask(&worker, || Some(Making::by(caller.as_ref())), arrival).await
     }
 
     /// Removes everything that belongs to a worker.
@@ -654,13 +675,15 @@ impl Workers for Executor {
         let InvokeParameters::Values(values) = invocation.parameters else {
             return Err(WorkerError::invalid("a scheduled invocation needs plain values"));
         };
-        let action = Action::Invoke {
+        let action = Action::Invoke(Box::new(Scheduled {
             component: target.component_id,
             name: target.worker_name,
             function: invocation.function,
             parameters: emet_values::binary::encode(&Value::Tuple(values)),
             key: invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random).0,
-        };
+            trace: invocation.trace,
+            caller: invocation.caller.map(|c| (c.worker_id, c.args, c.env)),
+        }));
         let action = serde_json::to_vec(&action).map_err(|e| WorkerError::unknown(e.to_string()))?;
         self.shared.timers.add(at, action.into()).await
     }
