@@ -16,6 +16,7 @@ mod faults;
 mod figures;
 mod full_disk;
 mod kv_laws;
+mod kv_model;
 mod log_laws;
 mod measured;
 mod model;
