@@ -99,8 +99,7 @@ impl Redis {
     /// See [`ConnectError`].
     pub async fn connect(options: RedisOptions) -> Result<Self, ConnectError> {
         let access = access(&options)?;
-        let topology = discover(&access, options.retry_for).await?;
-        let durability = durability(&topology).await?;
+        let (topology, durability) = discover(&access, options.retry_for).await?;
         if durability.is_durable() {
             tracing::info!("Redis: {durability}");
         } else if options.require_durable {
@@ -170,8 +169,8 @@ fn access(options: &RedisOptions) -> Result<Access, ConnectError> {
     })
 }
 
-/// Finds out what the servers are, waiting for them for a while.
-async fn discover(access: &Access, wait: Duration) -> Result<Topology, ConnectError> {
+/// Finds out what the servers are, waiting for a while until they are there and have loaded.
+async fn discover(access: &Access, wait: Duration) -> Result<(Topology, Durability), ConnectError> {
     let end = Instant::now() + wait;
     loop {
         match try_discover(access).await {
@@ -184,7 +183,7 @@ async fn discover(access: &Access, wait: Duration) -> Result<Topology, ConnectEr
     }
 }
 
-async fn try_discover(access: &Access) -> Result<Topology, ConnectError> {
+async fn try_discover(access: &Access) -> Result<(Topology, Durability), ConnectError> {
     let link = Link::to_any(access.seeds.clone(), access.patience);
     let sections = redis_info(&link).await?;
     let field = |name: &str| {
@@ -195,10 +194,12 @@ async fn try_discover(access: &Access) -> Result<Topology, ConnectError> {
     if major.is_none_or(|major| major < 7) {
         return Err(ConnectError::Version(version.to_owned()));
     }
-    match field("cluster_enabled") {
-        Some("1") => Ok(Topology::cluster(access.clone()).await?),
-        _ => Ok(Topology::single(access)),
-    }
+    let topology = match field("cluster_enabled") {
+        Some("1") => Topology::cluster(access.clone()).await?,
+        _ => Topology::single(access),
+    };
+    let durability = durability(&topology).await?;
+    Ok((topology, durability))
 }
 
 async fn redis_info(link: &Link) -> Result<String, Failure> {
