@@ -8,6 +8,7 @@ tools=$PWD/target/tools
 for server in "$tools/bin/versitygw" "$(command -v versitygw || true)"; do
   if [[ -x $server ]] && "$server" --version >/dev/null 2>&1; then exit 0; fi
 done
+PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || { echo "go is missing: it builds versitygw, the S3 server of the tests" >&2; exit 1; }
 mkdir -p "$tools/bin"
 GOBIN=$tools/bin go install "github.com/versity/versitygw/cmd/versitygw@$version"
