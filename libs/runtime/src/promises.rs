@@ -2,14 +2,13 @@
 
 use bytes::Bytes;
 use emet_model::{ComponentId, PromiseId, WorkerError, WorkerId};
+use emet_shard_map::shard_of;
 use emet_storage::{Batch, KvStore};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-const SPACE: &str = "promises";
-const WAITERS: &str = "promise-waiters";
 /// First byte of a stored promise.
 const PENDING: u8 = 0;
 const COMPLETE: u8 = 1;
@@ -27,6 +26,8 @@ pub enum PromiseState {
 #[derive(Clone)]
 pub struct Promises {
     kv: Arc<dyn KvStore>,
+    /// How many shards there are: promises are kept with the shard of the worker that made them.
+    shards: u32,
     /// Tells those who wait in memory that some promise of this node was completed.
     completed: Arc<Notify>,
 }
@@ -58,20 +59,33 @@ fn failed(error: impl std::fmt::Display) -> WorkerError {
 
 impl Promises {
     /// Promises in a store.
-    pub fn new(kv: Arc<dyn KvStore>) -> Self {
-        Self { kv, completed: Arc::new(Notify::new()) }
+    pub fn new(kv: Arc<dyn KvStore>, shards: u32) -> Self {
+        Self { kv, shards, completed: Arc::new(Notify::new()) }
+    }
+
+    /// Where the promises of a worker are. The braces keep everything of a shard together in a
+    /// store that spreads keys.
+    fn space(&self, worker: &WorkerId) -> String {
+        format!("{{s{}}}promises", shard_of(worker.component_id.0, &worker.worker_name, self.shards))
+    }
+
+    /// Where it is noted who waits for them.
+    fn waiters(&self, worker: &WorkerId) -> String {
+        format!("{{s{}}}promise-waiters", shard_of(worker.component_id.0, &worker.worker_name, self.shards))
     }
 
     /// Makes a promise, unless it exists.
     pub async fn create(&self, id: &PromiseId) -> Result<(), WorkerError> {
+        let space = self.space(&id.worker_id);
         let key = key(id);
-        let batch = Batch::new().if_absent(SPACE, key.clone()).put(SPACE, key, Bytes::from_static(&[PENDING]));
+        let batch = Batch::new().if_absent(space.clone(), key.clone()).put(space, key, Bytes::from_static(&[PENDING]));
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
     /// The state; none if there is no such promise.
     pub async fn get(&self, id: &PromiseId) -> Result<Option<PromiseState>, WorkerError> {
-        let found = self.kv.get(SPACE, &key(id)).await.map_err(failed)?;
+        let space = self.space(&id.worker_id);
+        let found = self.kv.get(&space, &key(id)).await.map_err(failed)?;
         Ok(found.map(|record| match record.first() {
             Some(&COMPLETE) => PromiseState::Complete(record.slice(1..)),
             _ => PromiseState::Pending,
@@ -80,10 +94,11 @@ impl Promises {
 
     /// Completes a promise: the first one wins. False if it was complete before.
     pub async fn complete(&self, id: &PromiseId, data: &[u8]) -> Result<bool, WorkerError> {
+        let space = self.space(&id.worker_id);
         let key = key(id);
         let record: Bytes = [&[COMPLETE], data].concat().into();
         let pending = Bytes::from_static(&[PENDING]);
-        let batch = Batch::new().if_equal(SPACE, key.clone(), pending).put(SPACE, key, record);
+        let batch = Batch::new().if_equal(space.clone(), key.clone(), pending).put(space, key, record);
         if self.kv.apply(batch).await.map_err(failed)? {
             return Ok(true);
         }
@@ -96,16 +111,18 @@ impl Promises {
     /// Notes that a worker waits for a promise. To be called before looking at its state, so that
     /// whoever completes it either sees the waiter or is seen by it.
     pub async fn add_waiter(&self, id: &PromiseId, waiter: &WorkerId) -> Result<(), WorkerError> {
+        let space = self.waiters(&id.worker_id);
         let key = [key(id), prefix(waiter)].concat();
-        self.kv.apply(Batch::new().put(WAITERS, key, Bytes::new())).await.map_err(failed).map(drop)
+        self.kv.apply(Batch::new().put(space, key, Bytes::new())).await.map_err(failed).map(drop)
     }
 
     /// Takes the workers that wait for a promise.
     pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
+        let space = self.waiters(&id.worker_id);
         let prefix = key(id);
-        let found = self.kv.scan(WAITERS, &prefix, None, usize::MAX).await.map_err(failed)?;
+        let found = self.kv.scan(&space, &prefix, None, usize::MAX).await.map_err(failed)?;
         let waiters = found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
-        let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(WAITERS, key));
+        let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
         self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(waiters)
@@ -120,18 +137,19 @@ impl Promises {
 
     /// Removes a promise.
     pub async fn delete(&self, id: &PromiseId) -> Result<(), WorkerError> {
-        self.kv.apply(Batch::new().delete(SPACE, key(id))).await.map_err(failed).map(drop)
+        let space = self.space(&id.worker_id);
+        self.kv.apply(Batch::new().delete(space, key(id))).await.map_err(failed).map(drop)
     }
 
     /// Removes all promises of a worker.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
-        let prefix = prefix(worker);
+        let (space, prefix) = (self.space(worker), prefix(worker));
         loop {
-            let found = self.kv.scan(SPACE, &prefix, None, 1000).await.map_err(failed)?;
+            let found = self.kv.scan(&space, &prefix, None, 1000).await.map_err(failed)?;
             if found.is_empty() {
                 return Ok(());
             }
-            let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(SPACE, key));
+            let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
             self.kv.apply(batch).await.map_err(failed)?;
         }
     }

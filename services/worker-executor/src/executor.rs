@@ -2,6 +2,7 @@
 
 use crate::actor::{Actor, Arrival, Command, Reply, ReplyTo, SHUTDOWN, Visible};
 use crate::calls;
+use crate::ownership::Ownership;
 use crate::files::{FileAnswer, FileRequest};
 use crate::search::Query;
 use crate::timers::{Due, Timers};
@@ -19,7 +20,8 @@ use emet_model::{
 use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state};
 use emet_runtime::{ComponentCache, Node, Promises};
-use emet_storage::{BlobStore, KvStore, LogStore};
+use emet_shard_map::{DEFAULT_SHARDS, Epoch};
+use emet_storage::{BlobStore, Head, KvStore, LogStore};
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
 use parking_lot::Mutex;
@@ -60,7 +62,7 @@ impl Default for ExecutorOptions {
 /// The executor. Clones share it.
 #[derive(Clone)]
 pub struct Executor {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What actors and requests share.
@@ -71,10 +73,11 @@ pub(crate) struct Shared {
     components: Arc<dyn Components>,
     known: Mutex<HashMap<VersionedComponentId, Arc<Component>>>,
     actors: Mutex<HashMap<WorkerId, Slot>>,
-    timers: Timers,
+    pub(crate) timers: Timers,
+    pub(crate) ownership: Arc<Ownership>,
+    pub(crate) recovery_parallelism: usize,
     places: Arc<Semaphore>,
     ticks: AtomicU64,
-    epoch: u64,
     this: Weak<Shared>,
 }
 
@@ -90,11 +93,17 @@ pub(crate) struct Handle {
     used: Arc<AtomicU64>,
 }
 
+/// How long a recovery waits for one worker before it turns to the next.
+const SETTLE_STEPS: u32 = 100;
+const SETTLE_STEP: Duration = Duration::from_millis(20);
+/// Due timers carried out at the same time.
+const TIMERS_AT_ONCE: usize = 64;
+
 /// What a due timer does.
 #[derive(Serialize, Deserialize)]
 enum Action {
     Wake(WorkerId),
-    Invoke { component: ComponentId, name: Option<String>, function: String, parameters: Vec<u8>, key: String },
+    Invoke { worker: WorkerId, function: String, parameters: Vec<u8>, key: String },
 }
 
 /// What a missing worker is made with.
@@ -105,8 +114,20 @@ struct Making {
 }
 
 impl Executor {
-    /// Makes an executor and lets unfinished workers go on.
+    /// Makes the executor of a single node, which runs all workers, and lets unfinished ones go on.
     pub fn start(node: Arc<Node>, stores: Stores, cache: ComponentCache, options: ExecutorOptions) -> Arc<Self> {
+        let ownership = Arc::new(Ownership::all(DEFAULT_SHARDS));
+        Self::start_owning(node, stores, cache, ownership, options)
+    }
+
+    /// Makes an executor that runs the workers of some shards, and lets unfinished ones go on.
+    pub fn start_owning(
+        node: Arc<Node>,
+        stores: Stores,
+        cache: ComponentCache,
+        ownership: Arc<Ownership>,
+        options: ExecutorOptions,
+    ) -> Arc<Self> {
         let shared = Arc::new_cyclic(|this| Shared {
             components: node.components.clone(),
             timers: Timers::new(stores.kv.clone()),
@@ -116,16 +137,18 @@ impl Executor {
             actors: Mutex::new(HashMap::new()),
             places: Arc::new(Semaphore::new(options.max_loaded)),
             ticks: AtomicU64::new(0),
-            epoch: 1,
+            ownership: ownership.clone(),
+            recovery_parallelism: options.recovery_parallelism,
             this: this.clone(),
             node: node.clone(),
         });
         let executor = Arc::new(Self { shared: shared.clone() });
         let workers: Arc<dyn Workers> = executor.clone();
-        // The node outlives no executor: it holds it weakly.
+        // The node outlives no executor: it holds it weakly. In a cluster it was given a way to
+        // all workers before, and keeps that.
         drop(node.workers.set(Arc::downgrade(&workers)));
         tokio::spawn(Shared::run_timers(Arc::downgrade(&shared)));
-        tokio::spawn(recover(executor.clone(), options.recovery_parallelism));
+        executor.take(&ownership.held());
         executor
     }
 
@@ -154,31 +177,31 @@ impl Executor {
     }
 }
 
-/// Loads workers that have something to do by themselves.
-async fn recover(executor: Arc<Executor>, parallelism: usize) {
-    let unfinished = match executor.shared.log.unfinished().await {
-        Ok(unfinished) => unfinished,
-        Err(error) => {
-            tracing::error!(%error, "cannot find unfinished workers");
-            return;
-        }
-    };
-    futures::stream::iter(unfinished)
-        .for_each_concurrent(parallelism.max(1), |key| {
-            let shared = executor.shared.clone();
-            async move {
-                let worker = WorkerId::new(ComponentId(Uuid::from_bytes(key.group)), key.name);
-                // Making the actor is enough: it does what its log says.
-                if let Err(error) = shared.find(&worker).await {
-                    tracing::error!(%worker, %error, "cannot recover an unfinished worker");
-                }
-            }
-        })
-        .await;
-}
-
 fn gone() -> WorkerError {
     WorkerError::unknown("the worker stopped before it answered; try again with the same idempotency key")
+}
+
+impl Handle {
+    /// Sends a command; false: the actor has ended.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.sender.send(command).is_ok()
+    }
+
+    /// The worker.
+    pub(crate) fn worker(&self) -> &WorkerId {
+        &self.writer.worker
+    }
+
+    /// Waits until the worker is in memory, has turned out not to need it, or has had its time:
+    /// this only spreads the work of a recovery.
+    pub(crate) async fn settled(&self) {
+        for _ in 0..SETTLE_STEPS {
+            if self.sender.is_closed() || self.visible.loaded.load(Ordering::Acquire) {
+                return;
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+    }
 }
 
 impl Shared {
@@ -242,10 +265,22 @@ impl Shared {
     pub(crate) fn forget_if_empty(&self, writer: &Arc<OplogWriter>, mailbox: &mpsc::UnboundedReceiver<Command>) -> bool {
         let mut actors = self.actors.lock();
         let empty = mailbox.is_empty();
-        if empty {
+        let mine = actors.get(&writer.worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
+        if empty && mine {
             actors.remove(&writer.worker);
         }
         empty
+    }
+
+    /// Forgets the actors of some workers.
+    pub(crate) fn take_actors(&self, which: impl Fn(&WorkerId) -> bool) -> Vec<Handle> {
+        let taken = self.actors.lock().extract_if(|worker, _| which(worker)).collect::<Vec<_>>();
+        taken.into_iter().filter_map(|(_, slot)| slot.get().cloned()).collect()
+    }
+
+    /// Why a worker's actor did not answer.
+    fn no_answer(&self, worker: &WorkerId) -> WorkerError {
+        self.ownership.epoch(worker).err().unwrap_or_else(gone)
     }
 
     pub(crate) fn live_metadata(&self, worker: &WorkerId) -> Option<WorkerMetadata> {
@@ -258,15 +293,22 @@ impl Shared {
     }
 
     /// The actor of an existing worker.
-    async fn find(&self, worker: &WorkerId) -> Result<Handle, WorkerError> {
+    pub(crate) async fn find(&self, worker: &WorkerId) -> Result<Handle, WorkerError> {
         self.open(worker, None).await?.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })
     }
 
     /// The actor of a worker, which is made if it is missing and `making` says how.
     async fn open(&self, worker: &WorkerId, making: Option<Making>) -> Result<Option<Handle>, WorkerError> {
+        let epoch = self.ownership.epoch(worker)?;
         let slot = self.actors.lock().entry(worker.clone()).or_default().clone();
-        let opened = slot.get_or_try_init(|| self.make(worker, making)).await;
+        let opened = slot.get_or_try_init(|| self.make(worker, epoch, making)).await;
         match opened {
+            // The shard was let go while the actor was made, and nobody has seen it yet.
+            Ok(handle) if !self.ownership.is_under(worker, epoch) => {
+                let (done, _) = oneshot::channel();
+                handle.send(Command::Shutdown(done));
+                Err(self.no_answer(worker))
+            }
             Ok(handle) => {
                 handle.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
                 Ok(Some(handle.clone()))
@@ -284,8 +326,19 @@ impl Shared {
         }
     }
 
-    async fn make(&self, worker: &WorkerId, making: Option<Making>) -> Result<Handle, WorkerError> {
-        let head = self.log.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
+    /// The head of a log that nobody else writes any more: an earlier owner is fenced off.
+    async fn own_head(&self, worker: &WorkerId, epoch: Epoch) -> Result<Option<Head>, WorkerError> {
+        let key = log_key(worker);
+        let head = self.log.head(&key).await.map_err(|e| log_failure(&e))?;
+        if head.as_ref().is_none_or(|head| head.epoch >= epoch) {
+            return Ok(head);
+        }
+        self.log.fence(&key, epoch).await.map_err(|e| log_failure(&e))?;
+        self.log.head(&key).await.map_err(|e| log_failure(&e))
+    }
+
+    async fn make(&self, worker: &WorkerId, epoch: Epoch, making: Option<Making>) -> Result<Handle, WorkerError> {
+        let head = self.own_head(worker, epoch).await?;
         let state = match &head {
             Some(_) => read_state(self.log.as_ref(), worker).await?,
             None => WorkerState::default(),
@@ -302,7 +355,7 @@ impl Shared {
         };
         let payloads = Payloads::new(self.node.blobs.clone(), worker);
         let unfinished = head.is_some_and(|h| h.unfinished);
-        let writer = Arc::new(OplogWriter::new(worker.clone(), self.log.clone(), payloads, self.epoch, state, unfinished));
+        let writer = Arc::new(OplogWriter::new(worker.clone(), self.log.clone(), payloads, epoch, state, unfinished));
         if let (Some(making), Some(component)) = (making, component) {
             writer.add(EntryKind::Create(Box::new(Create {
                 worker_id: worker.clone(),
@@ -345,12 +398,12 @@ impl Shared {
             }
             tokio::task::yield_now().await;
         }
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.unwrap_or_else(|_| Err(self.no_answer(worker)))
     }
 
     pub(crate) async fn schedule_wake(&self, worker: &WorkerId, at: Timestamp) -> Result<(), WorkerError> {
         let action = serde_json::to_vec(&Action::Wake(worker.clone())).map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.timers.add(at, action.into()).await.map(drop)
+        self.timers.add(self.ownership.shard(worker), at, Uuid::new_v4(), action.into()).await.map(drop)
     }
 
     async fn run_timers(this: Weak<Self>) {
@@ -360,9 +413,7 @@ impl Shared {
             let Some(shared) = this.upgrade() else { return };
             match due {
                 Ok(due) => {
-                    for timer in due {
-                        shared.fire(&timer).await;
-                    }
+                    futures::stream::iter(&due).for_each_concurrent(TIMERS_AT_ONCE, |timer| shared.fire(timer)).await;
                 }
                 Err(error) => {
                     tracing::error!(%error, "timers cannot be read");
@@ -377,15 +428,19 @@ impl Shared {
     async fn fire(&self, due: &Due) {
         let outcome = match serde_json::from_slice(&due.action) {
             Ok(Action::Wake(worker)) => self.ask(&worker, || None, Command::Wake).await,
-            Ok(Action::Invoke { component, name, function, parameters, key }) => {
-                self.fire_invocation(component, name, function, &parameters, key).await
+            Ok(Action::Invoke { worker, function, parameters, key }) => {
+                self.fire_invocation(&worker, function, &parameters, key).await
             }
             Err(error) => Err(WorkerError::invalid(error.to_string())),
         };
-        if let Err(error @ WorkerError::Unknown { .. }) = &outcome {
-            tracing::warn!(%error, "a timer could not be carried out; it is tried again");
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            return;
+        match &outcome {
+            // The shard has moved: its new owner carries the timer out.
+            Err(WorkerError::InvalidShardId { .. } | WorkerError::ShardingNotReady) => return self.timers.postpone(due),
+            Err(error @ (WorkerError::Unknown { .. } | WorkerError::Unavailable { .. })) => {
+                tracing::warn!(%error, "a timer could not be carried out; it is tried again");
+                return self.timers.postpone(due);
+            }
+            _ => {}
         }
         if let Err(error) = self.timers.done(due).await {
             tracing::error!(%error, "a timer that was carried out cannot be removed");
@@ -394,8 +449,7 @@ impl Shared {
 
     async fn fire_invocation(
         &self,
-        component: ComponentId,
-        name: Option<String>,
+        worker: &WorkerId,
         function: String,
         parameters: &[u8],
         key: String,
@@ -405,7 +459,6 @@ impl Shared {
             Value::Tuple(values) => values,
             other => vec![other],
         };
-        let worker = WorkerId::new(component, name.unwrap_or_else(|| Uuid::new_v4().to_string()));
         let arrival = move |reply| {
             Command::Invoke(Arrival {
                 key: IdempotencyKey(key),
@@ -415,7 +468,7 @@ impl Shared {
                 reply: ReplyTo::Accepted(reply),
             })
         };
-        self.ask(&worker, || Some(Making::plain()), arrival).await
+        self.ask(worker, || Some(Making::plain()), arrival).await
     }
 
     /// Removes everything that belongs to a worker.
@@ -424,6 +477,19 @@ impl Shared {
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
         self.node.blobs.delete_prefix(&prefix).await.map_err(|e| WorkerError::unknown(e.to_string()))?;
         self.node.promises.delete_all(worker).await
+    }
+
+    /// Lets a worker look whether what it waits for has come; it may be another executor's.
+    async fn wake(&self, worker: &WorkerId) -> Result<(), WorkerError> {
+        if self.ownership.epoch(worker).is_ok() {
+            return self.ask(worker, || None, Command::Wake).await;
+        }
+        let workers = self.node.workers().map_err(|e| WorkerError::unknown(format!("{e:#}")))?;
+        match workers.resume(worker.clone()).await {
+            // It does not wait any more.
+            Err(WorkerError::InvalidRequest { .. } | WorkerError::PreviousInvocationFailed { .. } | WorkerError::PreviousInvocationExited) => Ok(()),
+            other => other,
+        }
     }
 
     fn promises(&self) -> &Promises {
@@ -499,6 +565,7 @@ impl Workers for Executor {
         args: Vec<String>,
         env: BTreeMap<String, String>,
     ) -> Result<ComponentVersion, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         let head = self.shared.log.head(&log_key(&worker)).await.map_err(|e| log_failure(&e))?;
         if head.is_some_and(|h| h.last > 0) || self.shared.live_metadata(&worker).is_some() {
             return Err(WorkerError::WorkerAlreadyExists { worker_id: worker });
@@ -522,6 +589,7 @@ impl Workers for Executor {
     }
 
     async fn metadata(&self, worker: WorkerId) -> Result<WorkerMetadata, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         if let Some(live) = self.shared.live_metadata(&worker) {
             return Ok(live);
         }
@@ -538,9 +606,14 @@ impl Workers for Executor {
         filter: Option<WorkerFilter>,
         cursor: Option<Cursor>,
         count: u64,
-        _precise: bool,
+        precise: bool,
     ) -> Result<WorkerPage, WorkerError> {
-        listing::list(&self.shared, component, filter, cursor, count).await
+        listing::list(&self.shared, component, filter, cursor, count, precise).await
+    }
+
+    async fn live(&self, component: ComponentId, names: Vec<String>) -> Result<Vec<WorkerMetadata>, WorkerError> {
+        let workers = names.into_iter().map(|name| WorkerId::new(component, name));
+        Ok(workers.filter_map(|worker| self.shared.live_metadata(&worker)).collect())
     }
 
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError> {
@@ -570,15 +643,16 @@ impl Workers for Executor {
         let InvokeParameters::Values(values) = invocation.parameters else {
             return Err(WorkerError::invalid("a scheduled invocation needs plain values"));
         };
-        let action = Action::Invoke {
-            component: target.component_id,
-            name: target.worker_name,
-            function: invocation.function,
-            parameters: emet_values::binary::encode(&Value::Tuple(values)),
-            key: invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random).0,
-        };
+        let worker = Self::worker(&target);
+        self.shared.ownership.epoch(&worker)?;
+        let key = invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random);
+        // Sent again by a caller that was not answered, it is the same timer.
+        let number = key.derive(at.0);
+        let shard = self.shared.ownership.shard(&worker);
+        let parameters = emet_values::binary::encode(&Value::Tuple(values));
+        let action = Action::Invoke { worker, function: invocation.function, parameters, key: key.0 };
         let action = serde_json::to_vec(&action).map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.shared.timers.add(at, action.into()).await
+        self.shared.timers.add(shard, at, number, action.into()).await
     }
 
     async fn cancel_scheduled(&self, id: &str) -> Result<(), WorkerError> {
@@ -586,6 +660,7 @@ impl Workers for Executor {
     }
 
     async fn complete_promise(&self, promise: PromiseId, data: Bytes) -> Result<bool, WorkerError> {
+        self.shared.ownership.epoch(&promise.worker_id)?;
         let completed = self.shared.promises().complete(&promise, &data).await?;
         // Waking is repeated for a promise that was completed before: whoever did it may have been
         // lost before it could wake anybody.
@@ -594,7 +669,7 @@ impl Workers for Executor {
             waiters.push(promise.worker_id.clone());
         }
         for worker in waiters {
-            match self.shared.ask(&worker, || None, Command::Wake).await {
+            match self.shared.wake(&worker).await {
                 Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => {}
                 Err(error) => tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken"),
             }
@@ -617,10 +692,12 @@ impl Workers for Executor {
     }
 
     async fn oplog(&self, worker: WorkerId, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         public::page(&self.shared, &worker, from, count, None).await
     }
 
     async fn search_oplog(&self, worker: WorkerId, query: &str, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         let query = Query::parse(query)?;
         public::page(&self.shared, &worker, from, count, Some(&query)).await
     }

@@ -11,9 +11,14 @@ mod files;
 mod fork;
 mod job;
 mod listing;
+mod membership;
 mod metadata;
+mod moves;
+mod ownership;
 mod public;
 mod search;
 mod timers;
 
 pub use executor::{Executor, ExecutorOptions, Stores};
+pub use membership::{Member, MembershipOptions};
+pub use ownership::Ownership;

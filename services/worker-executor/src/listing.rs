@@ -8,6 +8,7 @@ use emet_api::{Cursor, WorkerPage};
 use emet_model::{ComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata};
 use emet_runtime::log::{log_failure, read_state};
 use emet_storage::{Head, LogKey};
+use std::collections::HashMap;
 
 /// Logs looked at per step.
 const STEP: usize = 256;
@@ -21,6 +22,7 @@ pub(crate) async fn list(
     filter: Option<WorkerFilter>,
     cursor: Option<Cursor>,
     count: u64,
+    precise: bool,
 ) -> Result<WorkerPage, WorkerError> {
     let count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(usize::MAX);
     let mut after = cursor.map_or(0, |c| c.cursor);
@@ -28,18 +30,39 @@ pub(crate) async fn list(
     loop {
         let logs = shared.log.list(*component.0.as_bytes(), after, STEP).await.map_err(|e| log_failure(&e))?;
         let read = logs.len();
+        let elsewhere = if precise { live_elsewhere(shared, component, &logs).await } else { HashMap::new() };
         for (key, head) in logs {
             if workers.len() == count {
                 return Ok(WorkerPage { workers, cursor: Some(Cursor { cursor: after, layer: 0 }) });
             }
             after = head.sequence;
-            let found = show(shared, component, key, &head).await?;
+            let found = match elsewhere.get(&key.name) {
+                Some(live) => Some(live.clone()),
+                None => show(shared, component, key, &head).await?,
+            };
             workers.extend(found.filter(|w| filter.as_ref().is_none_or(|f| f.matches(w))));
         }
         if read < STEP {
             return Ok(WorkerPage { workers, cursor: None });
         }
     }
+}
+
+/// Asks the owners of workers that are not this executor's what they have in memory: that one is
+/// executing right now may not be in its log yet. One call per other executor and step.
+async fn live_elsewhere(shared: &Shared, component: ComponentId, logs: &[(LogKey, Head)]) -> HashMap<String, WorkerMetadata> {
+    let foreign = |key: &LogKey| shared.ownership.epoch(&WorkerId::new(component, key.name.clone())).is_err();
+    let names: Vec<String> = logs.iter().map(|(key, _)| key).filter(|key| foreign(key)).map(|key| key.name.clone()).collect();
+    if names.is_empty() {
+        return HashMap::new();
+    }
+    let live = match shared.node.workers() {
+        Ok(workers) => workers.live(component, names).await,
+        Err(_) => Ok(Vec::new()),
+    };
+    // What cannot be asked is shown as its log says.
+    let live = live.inspect_err(|error| tracing::warn!(%error, "an enumeration cannot ask all executors")).unwrap_or_default();
+    live.into_iter().map(|metadata| (metadata.worker_id.worker_name.clone(), metadata)).collect()
 }
 
 async fn show(shared: &Shared, component: ComponentId, key: LogKey, head: &Head) -> Result<Option<WorkerMetadata>, WorkerError> {
