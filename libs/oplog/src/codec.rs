@@ -13,7 +13,7 @@ use wire::entry::Kind as W;
 
 /// Generated from the protobuf text.
 #[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
-mod wire {
+pub(crate) mod wire {
     include!(concat!(env!("OUT_DIR"), "/emet.oplog.v1.rs"));
 }
 
@@ -52,10 +52,13 @@ fn to_wire(kind: &EntryKind) -> W {
             request: Some(payload_to_wire(&c.request)),
             response: Some(payload_to_wire(&c.response)),
         }),
-        EntryKind::Invoked(i) => W::Invoked(wire::Invoked { invocation: Some(invocation_to_wire(i)) }),
-        EntryKind::Completed { response, consumed_fuel } => {
-            W::Completed(wire::Completed { response: Some(payload_to_wire(response)), consumed_fuel: *consumed_fuel })
+        EntryKind::Invoked(i) => {
+            W::Invoked(wire::Invoked { invocation: Some(invocation_to_wire(i)) })
         }
+        EntryKind::Completed { response, consumed_fuel } => W::Completed(wire::Completed {
+            response: Some(payload_to_wire(response)),
+            consumed_fuel: *consumed_fuel,
+        }),
         EntryKind::Suspend => W::Suspend(empty),
         EntryKind::Error(f) => W::Error(failure_to_wire(f)),
         EntryKind::NoOp => W::NoOp(empty),
@@ -81,17 +84,20 @@ fn to_wire(kind: &EntryKind) -> W {
                 initial_memory: *initial_memory,
             })
         }
-        EntryKind::FailedUpdate { target, details } => {
-            W::FailedUpdate(wire::FailedUpdate { target_version: *target, details: details.clone() })
-        }
+        EntryKind::FailedUpdate { target, details } => W::FailedUpdate(wire::FailedUpdate {
+            target_version: *target,
+            details: details.clone(),
+        }),
         EntryKind::GrowMemory(delta) => W::GrowMemory(*delta),
         EntryKind::CreateResource(id) => W::CreateResource(*id),
         EntryKind::DropResource(id) => W::DropResource(*id),
-        EntryKind::DescribeResource { id, name, parameters } => W::DescribeResource(wire::DescribeResource {
-            id: *id,
-            name: name.clone(),
-            parameters: parameters.clone(),
-        }),
+        EntryKind::DescribeResource { id, name, parameters } => {
+            W::DescribeResource(wire::DescribeResource {
+                id: *id,
+                name: name.clone(),
+                parameters: parameters.clone(),
+            })
+        }
         EntryKind::Log { level, context, message } => W::Log(wire::Log {
             level: log_level_number(*level),
             context: context.clone(),
@@ -107,11 +113,13 @@ fn to_wire(kind: &EntryKind) -> W {
             attributes: variables_to_wire(attributes),
         }),
         EntryKind::FinishSpan { span_id } => W::FinishSpan(span_id.clone()),
-        EntryKind::SetSpanAttribute { span_id, key, value } => W::SetSpanAttribute(wire::SetSpanAttribute {
-            span_id: span_id.clone(),
-            key: key.clone(),
-            value: value.clone(),
-        }),
+        EntryKind::SetSpanAttribute { span_id, key, value } => {
+            W::SetSpanAttribute(wire::SetSpanAttribute {
+                span_id: span_id.clone(),
+                key: key.clone(),
+                value: value.clone(),
+            })
+        }
     }
 }
 
@@ -125,10 +133,13 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
             request: payload_from_wire(c.request)?,
             response: payload_from_wire(c.response)?,
         }),
-        W::Invoked(i) => EntryKind::Invoked(invocation_from_wire(i.invocation.ok_or(CodecError::Missing("invocation"))?)?),
-        W::Completed(c) => {
-            EntryKind::Completed { response: payload_from_wire(c.response)?, consumed_fuel: c.consumed_fuel }
-        }
+        W::Invoked(i) => EntryKind::Invoked(invocation_from_wire(
+            i.invocation.ok_or(CodecError::Missing("invocation"))?,
+        )?),
+        W::Completed(c) => EntryKind::Completed {
+            response: payload_from_wire(c.response)?,
+            consumed_fuel: c.consumed_fuel,
+        },
         W::Suspend(_) => EntryKind::Suspend,
         W::Error(f) => EntryKind::Error(failure_from_wire(f)),
         W::NoOp(_) => EntryKind::NoOp,
@@ -136,9 +147,9 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
         W::Interrupted(_) => EntryKind::Interrupted,
         W::Exited(_) => EntryKind::Exited,
         W::ChangeRetryPolicy(p) => EntryKind::ChangeRetryPolicy(policy_from_wire(p)),
-        W::ChangePersistenceLevel(n) => {
-            EntryKind::ChangePersistenceLevel(level_from_number(n).ok_or(CodecError::Missing("persistence level"))?)
-        }
+        W::ChangePersistenceLevel(n) => EntryKind::ChangePersistenceLevel(
+            level_from_number(n).ok_or(CodecError::Missing("persistence level"))?,
+        ),
         W::BeginAtomicRegion(_) => EntryKind::BeginAtomicRegion,
         W::EndAtomicRegion(i) => EntryKind::EndAtomicRegion { begin: i.index },
         W::BeginRemoteWrite(_) => EntryKind::BeginRemoteWrite,
@@ -154,11 +165,15 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
             component_size: u.component_size,
             initial_memory: u.initial_memory,
         },
-        W::FailedUpdate(u) => EntryKind::FailedUpdate { target: u.target_version, details: u.details },
+        W::FailedUpdate(u) => {
+            EntryKind::FailedUpdate { target: u.target_version, details: u.details }
+        }
         W::GrowMemory(delta) => EntryKind::GrowMemory(delta),
         W::CreateResource(id) => EntryKind::CreateResource(id),
         W::DropResource(id) => EntryKind::DropResource(id),
-        W::DescribeResource(d) => EntryKind::DescribeResource { id: d.id, name: d.name, parameters: d.parameters },
+        W::DescribeResource(d) => {
+            EntryKind::DescribeResource { id: d.id, name: d.name, parameters: d.parameters }
+        }
         W::Log(l) => EntryKind::Log {
             level: log_level_from_number(l.level).ok_or(CodecError::Missing("log level"))?,
             context: l.context,
@@ -168,30 +183,36 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
         W::Revert(r) => EntryKind::Revert { start: r.start, end: r.end },
         W::CancelInvocation(key) => EntryKind::CancelInvocation(IdempotencyKey(key)),
         W::Resume(_) => EntryKind::Resume,
-        W::StartSpan(s) => {
-            EntryKind::StartSpan { span_id: s.span_id, parent: s.parent, attributes: variables_from_wire(s.attributes) }
-        }
+        W::StartSpan(s) => EntryKind::StartSpan {
+            span_id: s.span_id,
+            parent: s.parent,
+            attributes: variables_from_wire(s.attributes),
+        },
         W::FinishSpan(span_id) => EntryKind::FinishSpan { span_id },
-        W::SetSpanAttribute(s) => EntryKind::SetSpanAttribute { span_id: s.span_id, key: s.key, value: s.value },
+        W::SetSpanAttribute(s) => {
+            EntryKind::SetSpanAttribute { span_id: s.span_id, key: s.key, value: s.value }
+        }
     })
 }
 
-fn payload_to_wire(payload: &Payload) -> wire::Payload {
+pub(crate) fn payload_to_wire(payload: &Payload) -> wire::Payload {
     let place = match payload {
         Payload::Inline(bytes) => wire::payload::Place::Inline(bytes.clone()),
-        Payload::External { sha256, size } => {
-            wire::payload::Place::External(wire::External { sha256: Bytes::copy_from_slice(sha256), size: *size })
-        }
+        Payload::External { sha256, size } => wire::payload::Place::External(wire::External {
+            sha256: Bytes::copy_from_slice(sha256),
+            size: *size,
+        }),
     };
     wire::Payload { place: Some(place) }
 }
 
-fn payload_from_wire(payload: Option<wire::Payload>) -> Result<Payload, CodecError> {
+pub(crate) fn payload_from_wire(payload: Option<wire::Payload>) -> Result<Payload, CodecError> {
     match payload.and_then(|p| p.place) {
         None => Ok(Payload::empty()),
         Some(wire::payload::Place::Inline(bytes)) => Ok(Payload::Inline(bytes)),
         Some(wire::payload::Place::External(e)) => {
-            let sha256 = e.sha256.as_ref().try_into().map_err(|_| CodecError::Missing("payload hash"))?;
+            let sha256 =
+                e.sha256.as_ref().try_into().map_err(|_| CodecError::Missing("payload hash"))?;
             Ok(Payload::External { sha256, size: e.size })
         }
     }
@@ -205,19 +226,23 @@ fn worker_to_wire(worker: &WorkerId) -> wire::WorkerId {
 }
 
 fn worker_from_wire(worker: wire::WorkerId) -> Result<WorkerId, CodecError> {
-    let uuid = Uuid::from_slice(&worker.component).map_err(|_| CodecError::Missing("component id"))?;
+    let uuid =
+        Uuid::from_slice(&worker.component).map_err(|_| CodecError::Missing("component id"))?;
     Ok(WorkerId::new(ComponentId(uuid), worker.name))
 }
 
 fn variables_to_wire(pairs: &[(String, String)]) -> Vec<wire::Variable> {
-    pairs.iter().map(|(name, value)| wire::Variable { name: name.clone(), value: value.clone() }).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| wire::Variable { name: name.clone(), value: value.clone() })
+        .collect()
 }
 
 fn variables_from_wire(variables: Vec<wire::Variable>) -> Vec<(String, String)> {
     variables.into_iter().map(|v| (v.name, v.value)).collect()
 }
 
-fn create_to_wire(create: &Create) -> wire::Create {
+pub(crate) fn create_to_wire(create: &Create) -> wire::Create {
     wire::Create {
         worker: Some(worker_to_wire(&create.worker_id)),
         component_version: create.component_version,
@@ -229,7 +254,7 @@ fn create_to_wire(create: &Create) -> wire::Create {
     }
 }
 
-fn create_from_wire(create: wire::Create) -> Result<Create, CodecError> {
+pub(crate) fn create_from_wire(create: wire::Create) -> Result<Create, CodecError> {
     Ok(Create {
         worker_id: worker_from_wire(create.worker.ok_or(CodecError::Missing("worker id"))?)?,
         component_version: create.component_version,
@@ -241,7 +266,7 @@ fn create_from_wire(create: wire::Create) -> Result<Create, CodecError> {
     })
 }
 
-fn invocation_to_wire(invocation: &Invocation) -> wire::Invocation {
+pub(crate) fn invocation_to_wire(invocation: &Invocation) -> wire::Invocation {
     wire::Invocation {
         idempotency_key: invocation.key.0.clone(),
         function: invocation.function.clone(),
@@ -250,7 +275,7 @@ fn invocation_to_wire(invocation: &Invocation) -> wire::Invocation {
     }
 }
 
-fn invocation_from_wire(invocation: wire::Invocation) -> Result<Invocation, CodecError> {
+pub(crate) fn invocation_from_wire(invocation: wire::Invocation) -> Result<Invocation, CodecError> {
     Ok(Invocation {
         key: IdempotencyKey(invocation.idempotency_key),
         function: invocation.function,
@@ -259,7 +284,7 @@ fn invocation_from_wire(invocation: wire::Invocation) -> Result<Invocation, Code
     })
 }
 
-fn failure_to_wire(failure: &Failure) -> wire::Failure {
+pub(crate) fn failure_to_wire(failure: &Failure) -> wire::Failure {
     let kind = match failure.kind {
         FailureKind::Unknown => wire::FailureKind::Unknown,
         FailureKind::InvalidRequest => wire::FailureKind::InvalidRequest,
@@ -276,7 +301,7 @@ fn failure_to_wire(failure: &Failure) -> wire::Failure {
     }
 }
 
-fn failure_from_wire(failure: wire::Failure) -> Failure {
+pub(crate) fn failure_from_wire(failure: wire::Failure) -> Failure {
     let kind = match failure.kind() {
         wire::FailureKind::Unknown => FailureKind::Unknown,
         wire::FailureKind::InvalidRequest => FailureKind::InvalidRequest,
@@ -293,7 +318,7 @@ fn failure_from_wire(failure: wire::Failure) -> Failure {
     }
 }
 
-fn policy_to_wire(policy: &RetryPolicy) -> wire::RetryPolicy {
+pub(crate) fn policy_to_wire(policy: &RetryPolicy) -> wire::RetryPolicy {
     let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     wire::RetryPolicy {
         max_attempts: policy.max_attempts,
@@ -304,7 +329,7 @@ fn policy_to_wire(policy: &RetryPolicy) -> wire::RetryPolicy {
     }
 }
 
-fn policy_from_wire(policy: wire::RetryPolicy) -> RetryPolicy {
+pub(crate) fn policy_from_wire(policy: wire::RetryPolicy) -> RetryPolicy {
     RetryPolicy {
         max_attempts: policy.max_attempts,
         min_delay: Duration::from_nanos(policy.min_delay_ns),
@@ -334,7 +359,7 @@ fn call_kind_from_wire(kind: wire::CallKind) -> Result<CallKind, CodecError> {
     })
 }
 
-fn level_number(level: PersistenceLevel) -> u32 {
+pub(crate) fn level_number(level: PersistenceLevel) -> u32 {
     match level {
         PersistenceLevel::Nothing => 0,
         PersistenceLevel::RemoteSideEffects => 1,
@@ -342,7 +367,7 @@ fn level_number(level: PersistenceLevel) -> u32 {
     }
 }
 
-fn level_from_number(number: u32) -> Option<PersistenceLevel> {
+pub(crate) fn level_from_number(number: u32) -> Option<PersistenceLevel> {
     Some(match number {
         0 => PersistenceLevel::Nothing,
         1 => PersistenceLevel::RemoteSideEffects,

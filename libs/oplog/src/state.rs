@@ -2,7 +2,8 @@
 
 use crate::{Create, Entry, EntryKind, Failure, Invocation, Payload, PersistenceLevel, Regions};
 use emet_model::{
-    ComponentVersion, IdempotencyKey, IndexedResource, OplogIndex, OwnedResource, RetryPolicy, Timestamp, UpdateRecord, WorkerStatus,
+    ComponentVersion, IdempotencyKey, IndexedResource, OplogIndex, OwnedResource, RetryPolicy,
+    Timestamp, UpdateRecord, WorkerStatus,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -15,6 +16,15 @@ pub enum Outcome {
     Failed(OplogIndex),
     /// The guest exited at this index.
     Exited(OplogIndex),
+}
+
+/// What became of a finished invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Index of its start, which tells the function.
+    pub start: OplogIndex,
+    /// Its result.
+    pub outcome: Outcome,
 }
 
 /// The invocation that was started and has not returned.
@@ -108,7 +118,7 @@ pub struct WorkerState {
     /// Updates applied or given up, in order.
     pub finished_updates: Vec<UpdateRecord>,
     /// Results by key.
-    pub results: HashMap<IdempotencyKey, Outcome>,
+    pub results: HashMap<IdempotencyKey, Finished>,
     /// The invocation being executed.
     pub current: Option<Current>,
     /// Key of the latest started invocation.
@@ -135,11 +145,12 @@ pub struct WorkerState {
     pub skipped: Regions,
     /// The part of it that was taken back from outside.
     pub deleted: Regions,
-    phase: Phase,
+    pub(crate) phase: Phase,
 }
 
+/// What the latest entries say about the execution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     #[default]
     Active,
     Suspended,
@@ -165,6 +176,9 @@ impl WorkerState {
 
     /// Whether the worker has something to do by itself, so that a restarted node must load it.
     pub fn is_unfinished(&self) -> bool {
+        if !self.pending_updates.is_empty() && self.phase != Phase::Exited {
+            return true;
+        }
         match self.phase {
             Phase::Active => self.current.is_some() || !self.pending.is_empty(),
             Phase::Retrying => true,
@@ -180,7 +194,10 @@ impl WorkerState {
         });
         let pending = self.pending_updates.iter().map(|u| (u.timestamp, u.target)).chain(queued);
         let mut all = self.finished_updates.clone();
-        all.extend(pending.map(|(timestamp, target_version)| UpdateRecord::PendingUpdate { timestamp, target_version }));
+        all.extend(pending.map(|(timestamp, target_version)| UpdateRecord::PendingUpdate {
+            timestamp,
+            target_version,
+        }));
         all.sort_by_key(UpdateRecord::timestamp);
         all
     }
@@ -195,7 +212,10 @@ impl WorkerState {
     /// Failures so far at the place where the worker is now.
     pub fn failures_here(&self) -> u32 {
         let here = self.retry_from();
-        self.last_error.as_ref().filter(|e| e.failure.retry_from == here).map_or(0, |e| e.failure.attempt)
+        self.last_error
+            .as_ref()
+            .filter(|e| e.failure.retry_from == here)
+            .map_or(0, |e| e.failure.attempt)
     }
 
     /// Folds one more entry. Entries come in order of their indexes, without gaps.
@@ -224,7 +244,9 @@ impl WorkerState {
             EntryKind::Completed { .. } => self.answer(Outcome::Completed(index)),
             EntryKind::Error(failure) if !failure.retriable => self.answer(Outcome::Failed(index)),
             EntryKind::Exited => self.answer(Outcome::Exited(index)),
-            EntryKind::PendingUpdate { target, snapshot } => self.request_update(index, entry.timestamp, *target, snapshot),
+            EntryKind::PendingUpdate { target, snapshot } => {
+                self.request_update(index, entry.timestamp, *target, snapshot)
+            }
             EntryKind::SuccessfulUpdate { target, component_size, initial_memory } => {
                 self.finish_update(entry.timestamp, *target, *component_size, *initial_memory);
             }
@@ -249,16 +271,27 @@ impl WorkerState {
     }
 
     fn answer(&mut self, outcome: Outcome) {
-        if let Some(key) = self.current.as_ref().map(|c| c.key.clone()) {
-            self.results.insert(key, outcome);
+        if let Some(current) = &self.current {
+            self.results.insert(current.key.clone(), Finished { start: current.index, outcome });
         }
     }
 
-    fn request_update(&mut self, index: OplogIndex, timestamp: Timestamp, target: ComponentVersion, snapshot: &Option<Payload>) {
+    fn request_update(
+        &mut self,
+        index: OplogIndex,
+        timestamp: Timestamp,
+        target: ComponentVersion,
+        snapshot: &Option<Payload>,
+    ) {
         if snapshot.is_some() {
             self.drop_queued_update(target);
         }
-        self.pending_updates.push_back(PendingUpdate { index, timestamp, target, snapshot: snapshot.clone() });
+        self.pending_updates.push_back(PendingUpdate {
+            index,
+            timestamp,
+            target,
+            snapshot: snapshot.clone(),
+        });
         if self.phase == Phase::Failed {
             self.phase = Phase::Retrying;
         }
@@ -279,9 +312,17 @@ impl WorkerState {
         }
     }
 
-    fn finish_update(&mut self, timestamp: Timestamp, target: ComponentVersion, component_size: u64, initial_memory: u64) {
+    fn finish_update(
+        &mut self,
+        timestamp: Timestamp,
+        target: ComponentVersion,
+        component_size: u64,
+        initial_memory: u64,
+    ) {
         let update = self.pending_updates.pop_front();
-        if let Some((index, payload)) = update.and_then(|u| u.snapshot.map(|payload| (u.index, payload))) {
+        if let Some((index, payload)) =
+            update.and_then(|u| u.snapshot.map(|payload| (u.index, payload)))
+        {
             self.skipped.add(2, index);
             self.snapshot = Some(Snapshot { index, payload });
             self.memory = initial_memory;
@@ -297,7 +338,8 @@ impl WorkerState {
         self.phase = Phase::Active;
         self.version = target;
         self.component_size = component_size;
-        self.finished_updates.push(UpdateRecord::SuccessfulUpdate { timestamp, target_version: target });
+        self.finished_updates
+            .push(UpdateRecord::SuccessfulUpdate { timestamp, target_version: target });
     }
 
     /// What a jumped-over region takes back: the course of the execution.
@@ -330,7 +372,9 @@ impl WorkerState {
             EntryKind::GrowMemory(delta) => self.memory = self.memory.saturating_add(*delta),
             EntryKind::CreateResource(id) => self.create_resource(*id, entry.timestamp),
             EntryKind::DropResource(id) => drop(self.resources.remove(id)),
-            EntryKind::DescribeResource { id, name, parameters } => self.describe_resource(*id, name, parameters),
+            EntryKind::DescribeResource { id, name, parameters } => {
+                self.describe_resource(*id, name, parameters)
+            }
             _ => {}
         }
     }
@@ -345,7 +389,11 @@ impl WorkerState {
 
     fn start(&mut self, index: OplogIndex, invocation: &Invocation) {
         self.last_key = Some(invocation.key.clone());
-        self.current = Some(Current { key: invocation.key.clone(), index, function: invocation.function.clone() });
+        self.current = Some(Current {
+            key: invocation.key.clone(),
+            index,
+            function: invocation.function.clone(),
+        });
     }
 
     fn complete(&mut self) {
@@ -373,8 +421,10 @@ impl WorkerState {
 
     fn describe_resource(&mut self, id: u64, name: &str, parameters: &[String]) {
         if let Some(resource) = self.resources.get_mut(&id) {
-            resource.indexed =
-                Some(IndexedResource { resource_name: name.to_owned(), resource_params: parameters.to_vec() });
+            resource.indexed = Some(IndexedResource {
+                resource_name: name.to_owned(),
+                resource_params: parameters.to_vec(),
+            });
         }
     }
 }
@@ -405,7 +455,9 @@ impl Fold {
     /// Folds one more entry.
     pub fn apply(&mut self, index: OplogIndex, entry: &Entry) {
         match entry.kind {
-            EntryKind::Jump { start, end } if !self.found_deleted.contains(index) => self.found_skipped.add(start, end),
+            EntryKind::Jump { start, end } if !self.found_deleted.contains(index) => {
+                self.found_skipped.add(start, end)
+            }
             EntryKind::Revert { start, end } => {
                 self.found_skipped.add(start, end);
                 self.found_deleted.add(start, end);
@@ -420,11 +472,15 @@ impl Fold {
         &self.state
     }
 
+    /// Whether this pass knew all regions that it met, so that they have taken effect.
+    pub fn is_complete(&self) -> bool {
+        self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e))
+    }
+
     /// The state, if this pass knew all regions that it met; otherwise the fold to run again over
     /// the whole log.
     pub fn finish(self) -> Result<WorkerState, Fold> {
-        let complete = self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e));
-        if complete {
+        if self.is_complete() {
             return Ok(self.state);
         }
         let state = WorkerState {
@@ -432,6 +488,11 @@ impl Fold {
             deleted: self.found_deleted.clone(),
             ..WorkerState::default()
         };
-        Err(Fold { state, known: self.found_skipped.clone(), found_skipped: self.found_skipped, found_deleted: self.found_deleted })
+        Err(Fold {
+            state,
+            known: self.found_skipped.clone(),
+            found_skipped: self.found_skipped,
+            found_deleted: self.found_deleted,
+        })
     }
 }

@@ -63,22 +63,31 @@ impl Promises {
         Self { kv, shards, completed: Arc::new(Notify::new()) }
     }
 
-    /// Where the promises of a worker are. The braces keep everything of a shard together in a
-    /// store that spreads keys.
+    /// A space of the shard of a worker. The braces keep everything of a shard together in a store
+    /// that spreads keys.
+    fn shard_space(&self, worker: &WorkerId, name: &str) -> String {
+        let shard = shard_of(worker.component_id.0, &worker.worker_name, self.shards);
+        format!("{{s{shard}}}{name}")
+    }
+
+    /// Where the promises of a worker are.
     fn space(&self, worker: &WorkerId) -> String {
-        format!("{{s{}}}promises", shard_of(worker.component_id.0, &worker.worker_name, self.shards))
+        self.shard_space(worker, "promises")
     }
 
     /// Where it is noted who waits for them.
     fn waiters(&self, worker: &WorkerId) -> String {
-        format!("{{s{}}}promise-waiters", shard_of(worker.component_id.0, &worker.worker_name, self.shards))
+        self.shard_space(worker, "promise-waiters")
     }
 
     /// Makes a promise, unless it exists.
     pub async fn create(&self, id: &PromiseId) -> Result<(), WorkerError> {
         let space = self.space(&id.worker_id);
         let key = key(id);
-        let batch = Batch::new().if_absent(space.clone(), key.clone()).put(space, key, Bytes::from_static(&[PENDING]));
+        let batch = Batch::new().if_absent(space.clone(), key.clone()).put(space,
+            key,
+            Bytes::from_static(&[PENDING]),
+        );
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
@@ -121,8 +130,10 @@ impl Promises {
         let space = self.waiters(&id.worker_id);
         let prefix = key(id);
         let found = self.kv.scan(&space, &prefix, None, usize::MAX).await.map_err(failed)?;
-        let waiters = found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
-        let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
+        let waiters =
+            found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
+        let batch =
+            found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
         self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(waiters)
@@ -141,16 +152,21 @@ impl Promises {
         self.kv.apply(Batch::new().delete(space, key(id))).await.map_err(failed).map(drop)
     }
 
-    /// Removes all promises of a worker.
+    /// Removes all promises of a worker, and who waits for them.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
-        let (space, prefix) = (self.space(worker), prefix(worker));
-        loop {
-            let found = self.kv.scan(&space, &prefix, None, 1000).await.map_err(failed)?;
-            if found.is_empty() {
-                return Ok(());
+        let prefix = prefix(worker);
+        for space in [self.waiters(worker), self.space(worker)] {
+            loop {
+                let found = self.kv.scan(&space, &prefix, None, 1000).await.map_err(failed)?;
+                if found.is_empty() {
+                    break;
+                }
+                let batch = found
+                    .into_iter()
+                    .fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
+                self.kv.apply(batch).await.map_err(failed)?;
             }
-            let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
-            self.kv.apply(batch).await.map_err(failed)?;
         }
+        Ok(())
     }
 }

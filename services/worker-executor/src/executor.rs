@@ -1,31 +1,34 @@
 //! The executor: finds or makes the actor of a worker, and hands requests to it.
 
-use crate::actor::{Actor, Arrival, Command, Reply, ReplyTo, SHUTDOWN, Visible};
+use crate::actor::{Actor, Arrival, Command, Done, Reply, ReplyTo, SHUTDOWN, Visible};
 use crate::calls;
 use crate::ownership::Ownership;
 use crate::files::{FileAnswer, FileRequest};
 use crate::search::Query;
-use crate::timers::{Due, Timers};
+use crate::timers::Timers;
 use crate::{listing, metadata, public};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage, OplogPosition,
-    RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation,
+    InvokeParameters, OplogPage, OplogPosition, RevertTarget, Target, WorkerEvent, WorkerEvents,
+    WorkerPage, Workers,
 };
+use emet_engine::Cause;
 use emet_model::{
-    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
-    VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
+    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp,
+    UpdateMode, VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata,
+    WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
-use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state};
+use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::{BlobStore, Head, KvStore, LogStore};
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -96,18 +99,10 @@ pub(crate) struct Handle {
 /// How long a recovery waits for one worker before it turns to the next.
 const SETTLE_STEPS: u32 = 100;
 const SETTLE_STEP: Duration = Duration::from_millis(20);
-/// Due timers carried out at the same time.
-const TIMERS_AT_ONCE: usize = 64;
-
-/// What a due timer does.
-#[derive(Serialize, Deserialize)]
-enum Action {
-    Wake(WorkerId),
-    Invoke { worker: WorkerId, function: String, parameters: Vec<u8>, key: String },
-}
 
 /// What a missing worker is made with.
-struct Making {
+#[derive(Clone, Default)]
+pub(crate) struct Making {
     args: Vec<String>,
     env: Vec<(String, String)>,
     parent: Option<WorkerId>,
@@ -115,7 +110,12 @@ struct Making {
 
 impl Executor {
     /// Makes the executor of a single node, which runs all workers, and lets unfinished ones go on.
-    pub fn start(node: Arc<Node>, stores: Stores, cache: ComponentCache, options: ExecutorOptions) -> Arc<Self> {
+    pub fn start(
+        node: Arc<Node>,
+        stores: Stores,
+        cache: ComponentCache,
+        options: ExecutorOptions,
+    ) -> Arc<Self> {
         let ownership = Arc::new(Ownership::all(DEFAULT_SHARDS));
         Self::start_owning(node, stores, cache, ownership, options)
     }
@@ -154,7 +154,8 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
-        let handles: Vec<Handle> = self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
+        let handles: Vec<Handle> =
+            self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
         let stopped = handles.into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
@@ -167,7 +168,10 @@ impl Executor {
     /// Workers with an actor, and those in memory.
     pub fn counts(&self) -> (usize, usize) {
         let actors = self.shared.actors.lock();
-        let loaded = actors.values().filter_map(|s| s.get()).filter(|h| h.visible.loaded.load(Ordering::Acquire));
+        let loaded = actors
+            .values()
+            .filter_map(|s| s.get())
+            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
         (actors.len(), loaded.count())
     }
 
@@ -178,7 +182,9 @@ impl Executor {
 }
 
 fn gone() -> WorkerError {
-    WorkerError::unknown("the worker stopped before it answered; try again with the same idempotency key")
+    WorkerError::unknown(
+        "the worker stopped before it answered; try again with the same idempotency key",
+    )
 }
 
 impl Handle {
@@ -206,12 +212,18 @@ impl Handle {
 
 impl Shared {
     /// Metadata of a component version; versions never change.
-    pub(crate) async fn component(&self, id: VersionedComponentId) -> Result<Arc<Component>, WorkerError> {
+    pub(crate) async fn component(
+        &self,
+        id: VersionedComponentId,
+    ) -> Result<Arc<Component>, WorkerError> {
         if let Some(component) = self.known.lock().get(&id) {
             return Ok(component.clone());
         }
         let found = self.components.get(id.component_id, Some(id.version)).await;
-        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed { component_id: id, reason: e.to_string() };
+        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed {
+            component_id: id,
+            reason: e.to_string(),
+        };
         let component = Arc::new(found.map_err(failed)?);
         self.known.lock().insert(id, component.clone());
         Ok(component)
@@ -220,7 +232,9 @@ impl Shared {
     async fn latest(&self, component_id: ComponentId) -> Result<Component, WorkerError> {
         self.components.get(component_id, None).await.map_err(|e| {
             let reason = match e {
-                emet_api::ComponentError::NotFound(_) => "Could not find any component with the given id".to_owned(),
+                emet_api::ComponentError::NotFound(_) => {
+                    "Could not find any component with the given id".to_owned()
+                }
                 other => other.to_string(),
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
@@ -234,7 +248,10 @@ impl Shared {
                 return place;
             }
             self.evict_one();
-            let soon = tokio::time::timeout(Duration::from_millis(50), self.places.clone().acquire_owned());
+            let soon = tokio::time::timeout(
+                Duration::from_millis(50),
+                self.places.clone().acquire_owned(),
+            );
             if let Ok(Ok(place)) = soon.await {
                 return place;
             }
@@ -255,17 +272,27 @@ impl Shared {
     /// Removes an actor that has ended.
     pub(crate) fn forget(&self, writer: &Arc<OplogWriter>) {
         let mut actors = self.actors.lock();
-        let mine = actors.get(&writer.worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
+        let mine = actors
+            .get(&writer.worker)
+            .and_then(|s| s.get())
+            .is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
         if mine {
             actors.remove(&writer.worker);
         }
     }
 
     /// Removes an actor, if nobody has asked it anything.
-    pub(crate) fn forget_if_empty(&self, writer: &Arc<OplogWriter>, mailbox: &mpsc::UnboundedReceiver<Command>) -> bool {
+    pub(crate) fn forget_if_empty(
+        &self,
+        writer: &Arc<OplogWriter>,
+        mailbox: &mpsc::UnboundedReceiver<Command>,
+    ) -> bool {
         let mut actors = self.actors.lock();
         let empty = mailbox.is_empty();
-        let mine = actors.get(&writer.worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
+        let mine = actors
+            .get(&writer.worker)
+            .and_then(|s| s.get())
+            .is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
         if empty && mine {
             actors.remove(&writer.worker);
         }
@@ -274,7 +301,7 @@ impl Shared {
 
     /// Forgets the actors of some workers.
     pub(crate) fn take_actors(&self, which: impl Fn(&WorkerId) -> bool) -> Vec<Handle> {
-        let taken = self.actors.lock().extract_if(|worker, _| which(worker)).collect::<Vec<_>>();
+        let taken: Vec<_> = self.actors.lock().extract_if(|worker, _| which(worker)).collect();
         taken.into_iter().filter_map(|(_, slot)| slot.get().cloned()).collect()
     }
 
@@ -294,11 +321,17 @@ impl Shared {
 
     /// The actor of an existing worker.
     pub(crate) async fn find(&self, worker: &WorkerId) -> Result<Handle, WorkerError> {
-        self.open(worker, None).await?.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })
+        self.open(worker, None)
+            .await?
+            .ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })
     }
 
     /// The actor of a worker, which is made if it is missing and `making` says how.
-    async fn open(&self, worker: &WorkerId, making: Option<Making>) -> Result<Option<Handle>, WorkerError> {
+    async fn open(
+        &self,
+        worker: &WorkerId,
+        making: Option<Making>,
+    ) -> Result<Option<Handle>, WorkerError> {
         let epoch = self.ownership.epoch(worker)?;
         let slot = self.actors.lock().entry(worker.clone()).or_default().clone();
         let opened = slot.get_or_try_init(|| self.make(worker, epoch, making)).await;
@@ -337,10 +370,15 @@ impl Shared {
         self.log.head(&key).await.map_err(|e| log_failure(&e))
     }
 
-    async fn make(&self, worker: &WorkerId, epoch: Epoch, making: Option<Making>) -> Result<Handle, WorkerError> {
+    async fn make(
+        &self,
+        worker: &WorkerId,
+        epoch: Epoch,
+        making: Option<Making>,
+    ) -> Result<Handle, WorkerError> {
         let head = self.own_head(worker, epoch).await?;
         let state = match &head {
-            Some(_) => read_state(self.log.as_ref(), worker).await?,
+            Some(_) => read_state_at(self.log.as_ref(), worker, head.as_ref()).await?,
             None => WorkerState::default(),
         };
         let exists = head.as_ref().is_some_and(|h| h.last > 0);
@@ -354,8 +392,15 @@ impl Shared {
             None => None,
         };
         let payloads = Payloads::new(self.node.blobs.clone(), worker);
-        let unfinished = head.is_some_and(|h| h.unfinished);
-        let writer = Arc::new(OplogWriter::new(worker.clone(), self.log.clone(), payloads, epoch, state, unfinished));
+        let writer = Arc::new(OplogWriter::new(
+            worker.clone(),
+            self.log.clone(),
+            payloads,
+            epoch,
+            state,
+            head.as_ref(),
+        ));
+        let fresh = making.is_some();
         if let (Some(making), Some(component)) = (making, component) {
             writer.add(EntryKind::Create(Box::new(Create {
                 worker_id: worker.clone(),
@@ -369,125 +414,105 @@ impl Shared {
         }
         let (sender, mailbox) = mpsc::unbounded_channel();
         let visible = Arc::new(Visible::default());
-        let actor = Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox);
+        let actor = Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox, fresh);
         tokio::spawn(actor.run());
         Ok(Handle { sender, writer, visible, used: Arc::default() })
     }
 
     /// Asks the actor of a worker; one that ends at that moment is made again.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         worker: &WorkerId,
         making: impl Fn() -> Option<Making>,
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<T, WorkerError> {
         let (reply, answer) = oneshot::channel();
-        let mut command = command(reply);
+        match self.tell(worker, making, command(reply)).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.no_answer(worker))),
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    /// Hands a command to the actor of a worker; gives it back where there is none.
+    async fn tell(
+        &self,
+        worker: &WorkerId,
+        making: impl Fn() -> Option<Making>,
+        mut command: Command,
+    ) -> Result<(), (WorkerError, Command)> {
         loop {
-            let handle = self.open(worker, making()).await?;
-            let handle = handle.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })?;
+            let handle = match self.open(worker, making()).await {
+                Ok(Some(handle)) => handle,
+                Ok(None) => {
+                    return Err((
+                        WorkerError::WorkerNotFound { worker_id: worker.clone() },
+                        command,
+                    ));
+                }
+                Err(error) => return Err((error, command)),
+            };
             // Under the lock an actor cannot leave between being found and being asked.
             let sent = {
                 let actors = self.actors.lock();
-                let present = actors.get(worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
-                if present { handle.sender.send(command) } else { Err(mpsc::error::SendError(command)) }
+                let present = actors
+                    .get(worker)
+                    .and_then(|s| s.get())
+                    .is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
+                if present {
+                    handle.sender.send(command)
+                } else {
+                    Err(mpsc::error::SendError(command))
+                }
             };
             match sent {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(mpsc::error::SendError(back)) => command = back,
             }
             tokio::task::yield_now().await;
         }
-        answer.await.unwrap_or_else(|_| Err(self.no_answer(worker)))
     }
 
-    pub(crate) async fn schedule_wake(&self, worker: &WorkerId, at: Timestamp) -> Result<(), WorkerError> {
-        let action = serde_json::to_vec(&Action::Wake(worker.clone())).map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.timers.add(self.ownership.shard(worker), at, Uuid::new_v4(), action.into()).await.map(drop)
-    }
-
-    async fn run_timers(this: Weak<Self>) {
-        let Some(timers) = this.upgrade().map(|s| s.timers.clone()) else { return };
-        loop {
-            let due = timers.next_due().await;
-            let Some(shared) = this.upgrade() else { return };
-            match due {
-                Ok(due) => {
-                    futures::stream::iter(&due).for_each_concurrent(TIMERS_AT_ONCE, |timer| shared.fire(timer)).await;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "timers cannot be read");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+    /// Hands over a command that an actor was sent while it ended: it was not carried out, so the
+    /// worker's next actor does it (law L10).
+    pub(crate) fn again(&self, worker: &WorkerId, command: Command) {
+        let Ok(this) = self.arc() else { return command.refuse(gone()) };
+        let worker = worker.clone();
+        // Boxed, since actors are made by what they call here.
+        let told: BoxFuture<'static, ()> = Box::pin(async move {
+            let making = command.making();
+            if let Err((error, command)) = this.tell(&worker, || making.clone(), command).await {
+                command.refuse(error);
             }
-        }
-    }
-
-    /// Carries a timer's action out. One that fails is kept and tried again, unless it cannot ever
-    /// succeed.
-    async fn fire(&self, due: &Due) {
-        let outcome = match serde_json::from_slice(&due.action) {
-            Ok(Action::Wake(worker)) => self.ask(&worker, || None, Command::Wake).await,
-            Ok(Action::Invoke { worker, function, parameters, key }) => {
-                self.fire_invocation(&worker, function, &parameters, key).await
-            }
-            Err(error) => Err(WorkerError::invalid(error.to_string())),
-        };
-        match &outcome {
-            // The shard has moved: its new owner carries the timer out.
-            Err(WorkerError::InvalidShardId { .. } | WorkerError::ShardingNotReady) => return self.timers.postpone(due),
-            Err(error @ (WorkerError::Unknown { .. } | WorkerError::Unavailable { .. })) => {
-                tracing::warn!(%error, "a timer could not be carried out; it is tried again");
-                return self.timers.postpone(due);
-            }
-            _ => {}
-        }
-        if let Err(error) = self.timers.done(due).await {
-            tracing::error!(%error, "a timer that was carried out cannot be removed");
-        }
-    }
-
-    async fn fire_invocation(
-        &self,
-        worker: &WorkerId,
-        function: String,
-        parameters: &[u8],
-        key: String,
-    ) -> Result<(), WorkerError> {
-        let values = emet_values::binary::decode(parameters).map_err(|e| WorkerError::invalid(e.to_string()))?;
-        let values = match values {
-            Value::Tuple(values) => values,
-            other => vec![other],
-        };
-        let arrival = move |reply| {
-            Command::Invoke(Arrival {
-                key: IdempotencyKey(key),
-                function,
-                parameters: InvokeParameters::Values(values),
-                trace: Vec::new(),
-                reply: ReplyTo::Accepted(reply),
-            })
-        };
-        self.ask(worker, || Some(Making::plain()), arrival).await
+        });
+        tokio::spawn(told);
     }
 
     /// Removes everything that belongs to a worker.
     pub(crate) async fn delete_stored(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         self.log.delete(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
-        self.node.blobs.delete_prefix(&prefix).await.map_err(|e| WorkerError::unknown(e.to_string()))?;
+        self.node
+            .blobs
+            .delete_prefix(&prefix)
+            .await
+            .map_err(|e| WorkerError::unknown(e.to_string()))?;
+        self.timers.remove_of(self.ownership.shard(worker), worker).await?;
         self.node.promises.delete_all(worker).await
     }
 
     /// Lets a worker look whether what it waits for has come; it may be another executor's.
     async fn wake(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         if self.ownership.epoch(worker).is_ok() {
-            return self.ask(worker, || None, Command::Wake).await;
+            return self.ask(worker, || None, |reply| Command::Wake(Cause::Promise, reply)).await;
         }
         let workers = self.node.workers().map_err(|e| WorkerError::unknown(format!("{e:#}")))?;
         match workers.resume(worker.clone()).await {
             // It does not wait any more.
-            Err(WorkerError::InvalidRequest { .. } | WorkerError::PreviousInvocationFailed { .. } | WorkerError::PreviousInvocationExited) => Ok(()),
+            Err(
+                WorkerError::InvalidRequest { .. }
+                | WorkerError::PreviousInvocationFailed { .. }
+                | WorkerError::PreviousInvocationExited,
+            ) => Ok(()),
             other => other,
         }
     }
@@ -498,14 +523,16 @@ impl Shared {
 }
 
 impl Making {
-    fn plain() -> Self {
-        Self { args: Vec::new(), env: Vec::new(), parent: None }
+    pub(crate) fn plain() -> Self {
+        Self::default()
     }
 
-    fn by(caller: Option<&Caller>) -> Self {
+    pub(crate) fn by(caller: Option<&Caller>) -> Self {
         match caller {
             None => Self::plain(),
-            Some(c) => Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) },
+            Some(c) => {
+                Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) }
+            }
         }
     }
 }
@@ -515,7 +542,12 @@ impl Handle {
     fn metadata(&self) -> WorkerMetadata {
         let busy = self.visible.busy.load(Ordering::Acquire);
         let mut metadata = self.writer.with_state(|s| metadata::metadata(&self.writer.worker, s));
-        if busy && matches!(metadata.status, WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying) {
+        if busy
+            && matches!(
+                metadata.status,
+                WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying
+            )
+        {
             metadata.status = WorkerStatus::Running;
         }
         metadata
@@ -537,23 +569,29 @@ impl Executor {
         let worker = Self::worker(target);
         let key = invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random);
         let caller = invocation.caller;
-        let (function, parameters, trace) = (invocation.function, invocation.parameters, invocation.trace);
-        let arrival = |reply| Command::Invoke(Arrival { key, function, parameters, trace, reply: reply_to(reply) });
-        let answer = self.shared.ask(&worker, || Some(Making::by(caller.as_ref())), arrival).await?;
+        let (function, parameters, trace) =
+            (invocation.function, invocation.parameters, invocation.trace);
+        let making = Making::by(caller.as_ref());
+        let arrival = |reply| {
+            Command::Invoke(Arrival {
+                key,
+                function,
+                parameters,
+                trace,
+                caller,
+                reply: reply_to(reply),
+            })
+        };
+        let answer = self.shared.ask(&worker, || Some(making.clone()), arrival).await?;
         Ok((answer, worker))
     }
 
-    /// The type of a result, by the version that the worker has now.
-    async fn typed(&self, worker: &WorkerId, function: &str, value: Value) -> Result<TypedValue, WorkerError> {
-        let live = self.shared.actors.lock().get(worker).and_then(|s| s.get()).map(|h| h.writer.with_state(|s| s.version));
-        let version = match live {
-            Some(version) => version,
-            None => read_state(self.shared.log.as_ref(), worker).await?.version,
-        };
-        let id = VersionedComponentId { component_id: worker.component_id, version };
+    /// A result with its type, by the version that gave it.
+    async fn typed(&self, worker: &WorkerId, done: Done) -> Result<TypedValue, WorkerError> {
+        let id = VersionedComponentId { component_id: worker.component_id, version: done.version };
         let component = self.shared.component(id).await?;
-        let typ = calls::resolve(&component, function)?.typ.result_type();
-        Ok(TypedValue { typ, value })
+        let typ = calls::resolve(&component, &done.function)?.typ.result_type();
+        Ok(TypedValue { typ, value: done.value })
     }
 }
 
@@ -570,18 +608,19 @@ impl Workers for Executor {
         if head.is_some_and(|h| h.last > 0) || self.shared.live_metadata(&worker).is_some() {
             return Err(WorkerError::WorkerAlreadyExists { worker_id: worker });
         }
-        let env: Vec<(String, String)> = env.into_iter().collect();
-        let making = || Some(Making { args: args.clone(), env: env.clone(), parent: None });
-        self.shared.ask(&worker, making, Command::Load).await?;
-        let handle = self.shared.find(&worker).await?;
-        handle.writer.commit().await?;
-        Ok(handle.writer.with_state(|s| s.version))
+        let making = Making { args, env: env.into_iter().collect(), parent: None };
+        self.shared
+            .ask(&worker, || Some(making.clone()), |reply| Command::Create(making.clone(), reply))
+            .await
     }
 
-    async fn invoke_and_await(&self, target: Target, invocation: ApiInvocation) -> Result<TypedValue, WorkerError> {
-        let function = invocation.function.clone();
-        let (value, worker) = self.arrive(&target, invocation, ReplyTo::Result).await?;
-        self.typed(&worker, &function, value).await
+    async fn invoke_and_await(
+        &self,
+        target: Target,
+        invocation: ApiInvocation,
+    ) -> Result<TypedValue, WorkerError> {
+        let (done, worker) = self.arrive(&target, invocation, ReplyTo::Result).await?;
+        self.typed(&worker, done).await
     }
 
     async fn invoke(&self, target: Target, invocation: ApiInvocation) -> Result<(), WorkerError> {
@@ -593,11 +632,12 @@ impl Workers for Executor {
         if let Some(live) = self.shared.live_metadata(&worker) {
             return Ok(live);
         }
-        let state = read_state(self.shared.log.as_ref(), &worker).await?;
-        match state.create {
-            Some(_) => Ok(metadata::metadata(&worker, &state)),
-            None => Err(WorkerError::WorkerNotFound { worker_id: worker }),
-        }
+        let head = self.shared.log.head(&log_key(&worker)).await.map_err(|e| log_failure(&e))?;
+        let Some(head) = head.filter(|h| h.last > 0) else {
+            return Err(WorkerError::WorkerNotFound { worker_id: worker });
+        };
+        let state = read_shown(self.shared.log.as_ref(), &worker, &head).await?;
+        Ok(metadata::metadata(&worker, &state))
     }
 
     async fn list(
@@ -611,7 +651,11 @@ impl Workers for Executor {
         listing::list(&self.shared, component, filter, cursor, count, precise).await
     }
 
-    async fn live(&self, component: ComponentId, names: Vec<String>) -> Result<Vec<WorkerMetadata>, WorkerError> {
+    async fn live(
+        &self,
+        component: ComponentId,
+        names: Vec<String>,
+    ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let workers = names.into_iter().map(|name| WorkerId::new(component, name));
         Ok(workers.filter_map(|worker| self.shared.live_metadata(&worker)).collect())
     }
@@ -623,7 +667,11 @@ impl Workers for Executor {
         }
     }
 
-    async fn interrupt(&self, worker: WorkerId, recover_immediately: bool) -> Result<(), WorkerError> {
+    async fn interrupt(
+        &self,
+        worker: WorkerId,
+        recover_immediately: bool,
+    ) -> Result<(), WorkerError> {
         let command = |reply| Command::Interrupt { recover_immediately, reply };
         match self.shared.ask(&worker, || None, command).await {
             Err(WorkerError::WorkerNotFound { .. }) => Ok(()),
@@ -635,24 +683,29 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, Command::Resume).await
     }
 
-    async fn update(&self, worker: WorkerId, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
+    async fn update(
+        &self,
+        worker: WorkerId,
+        mode: UpdateMode,
+        target: ComponentVersion,
+    ) -> Result<(), WorkerError> {
         self.shared.ask(&worker, || None, |reply| Command::Update { mode, target, reply }).await
     }
 
-    async fn schedule(&self, target: Target, invocation: ApiInvocation, at: Timestamp) -> Result<String, WorkerError> {
+    async fn schedule(
+        &self,
+        target: Target,
+        invocation: ApiInvocation,
+        at: Timestamp,
+    ) -> Result<String, WorkerError> {
         let InvokeParameters::Values(values) = invocation.parameters else {
             return Err(WorkerError::invalid("a scheduled invocation needs plain values"));
         };
         let worker = Self::worker(&target);
         self.shared.ownership.epoch(&worker)?;
         let key = invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random);
-        // Sent again by a caller that was not answered, it is the same timer.
-        let number = key.derive(at.0);
-        let shard = self.shared.ownership.shard(&worker);
         let parameters = emet_values::binary::encode(&Value::Tuple(values));
-        let action = Action::Invoke { worker, function: invocation.function, parameters, key: key.0 };
-        let action = serde_json::to_vec(&action).map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.shared.timers.add(shard, at, number, action.into()).await
+        self.shared.schedule(worker, invocation.function, parameters, key, at).await
     }
 
     async fn cancel_scheduled(&self, id: &str) -> Result<(), WorkerError> {
@@ -671,7 +724,9 @@ impl Workers for Executor {
         for worker in waiters {
             match self.shared.wake(&worker).await {
                 Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => {}
-                Err(error) => tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken"),
+                Err(error) => {
+                    tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken")
+                }
             }
         }
         Ok(completed)
@@ -685,54 +740,82 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, |reply| Command::Cancel(key, reply)).await
     }
 
-    async fn fork(&self, source: WorkerId, target: WorkerId, cut_off: OplogIndex) -> Result<(), WorkerError> {
+    async fn fork(
+        &self,
+        source: WorkerId,
+        target: WorkerId,
+        cut_off: OplogIndex,
+    ) -> Result<(), WorkerError> {
         crate::fork::fork(&self.shared, source, target.clone(), cut_off).await?;
         // Making the actor lets the fork go on with what it inherited.
         self.shared.find(&target).await.map(drop)
     }
 
-    async fn oplog(&self, worker: WorkerId, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+    async fn oplog(
+        &self,
+        worker: WorkerId,
+        from: OplogPosition,
+        count: u64,
+    ) -> Result<OplogPage, WorkerError> {
         self.shared.ownership.epoch(&worker)?;
         public::page(&self.shared, &worker, from, count, None).await
     }
 
-    async fn search_oplog(&self, worker: WorkerId, query: &str, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+    async fn search_oplog(
+        &self,
+        worker: WorkerId,
+        query: &str,
+        from: OplogPosition,
+        count: u64,
+    ) -> Result<OplogPage, WorkerError> {
         self.shared.ownership.epoch(&worker)?;
         let query = Query::parse(query)?;
         public::page(&self.shared, &worker, from, count, Some(&query)).await
     }
 
-    async fn list_directory(&self, target: WorkerId, path: &str) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
+    async fn list_directory(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
         let request = FileRequest::List(path.to_owned());
-        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
+        match self
+            .shared
+            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
+            .await?
+        {
             FileAnswer::Nodes(nodes) => Ok(nodes),
             FileAnswer::Content(_) => Ok(FileContent::WrongKind),
         }
     }
 
-    async fn read_file(&self, target: WorkerId, path: &str) -> Result<FileContent<Bytes>, WorkerError> {
+    async fn read_file(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Bytes>, WorkerError> {
         let request = FileRequest::Read(path.to_owned());
-        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
+        match self
+            .shared
+            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
+            .await?
+        {
             FileAnswer::Content(content) => Ok(content),
             FileAnswer::Nodes(_) => Ok(FileContent::WrongKind),
         }
     }
 
     async fn connect(&self, worker: WorkerId) -> Result<WorkerEvents, WorkerError> {
-        let handle = self.shared.find(&worker).await?;
-        let (past, live) = handle.writer.events.subscribe();
-        let live = futures::stream::unfold(Some((live, handle)), |state| async move {
-            let (mut receiver, handle) = state?;
-            loop {
-                let ended = handle.sender.closed();
-                tokio::select! {
-                    biased;
-                    event = receiver.recv() => return match event {
-                        Ok(event) => Some((event, Some((receiver, handle)))),
-                        Err(broadcast::error::RecvError::Lagged(missed)) => Some((WorkerEvent::Gap { missed }, Some((receiver, handle)))),
-                        Err(broadcast::error::RecvError::Closed) => Some((WorkerEvent::Close, None)),
-                    },
-                    () = ended => return Some((WorkerEvent::Close, None)),
+        let (past, live) = self.shared.ask(&worker, || None, Command::Connect).await?;
+        let live = futures::stream::unfold(Some(live), |receiver| async move {
+            let mut receiver = receiver?;
+            match receiver.recv().await {
+                Ok(WorkerEvent::Close) | Err(broadcast::error::RecvError::Closed) => {
+                    Some((WorkerEvent::Close, None))
+                }
+                Ok(event) => Some((event, Some(receiver))),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    Some((WorkerEvent::Gap { missed }, Some(receiver)))
                 }
             }
         });

@@ -51,13 +51,22 @@ pub(crate) enum Ended {
     LogFailed(WorkerError),
 }
 
-/// An answer that became durable while a job ran.
-pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<(IdempotencyKey, Value)>;
+/// The result of an invocation, which is durable.
+pub(crate) struct Answer {
+    pub(crate) key: IdempotencyKey,
+    pub(crate) function: String,
+    pub(crate) value: Value,
+}
+
+/// Where answers go while a job runs.
+pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<Answer>;
 
 /// What a job works on.
 pub(crate) struct Scene {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<OplogWriter>,
+    /// Whether the instance starts from its initial state, without replay.
+    pub(crate) ephemeral: bool,
     pub(crate) answers: Answers,
 }
 
@@ -85,18 +94,29 @@ impl Scene {
     async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
         // Replay reads the store up to the last index, so requests that were only added must be in it.
         self.writer.commit().await.map_err(Stop::from)?;
+        if self.ephemeral
+            && let Some(ended) = self.start_afresh()
+        {
+            return Ok(ended);
+        }
         let plan = self.writer.with_state(load_plan);
-        let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
+        let id = VersionedComponentId {
+            component_id: self.writer.worker.component_id,
+            version: plan.version,
+        };
         let prepared = match self.shared.cache.get(id).await {
             Ok(prepared) => prepared,
-            Err(error) => return Ok(Ended::NotLoaded(error)),
+            Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
         };
         let place = self.shared.place().await;
         let ctx = match self.context(&prepared, &plan).await {
             Ok(ctx) => ctx,
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
-        let mut instance = Instance::new(prepared, ctx).await?;
+        let mut instance = match Instance::new(prepared, ctx).await {
+            Ok(instance) => instance,
+            Err(error) => return self.not_instantiated(error),
+        };
         if plan.snapshot.is_some() {
             self.load_snapshot(&mut instance, &plan).await?;
         }
@@ -104,14 +124,62 @@ impl Scene {
         self.replay(&mut loaded.instance).await
     }
 
+    /// An ephemeral worker forgets its history at every load (guest spec 3.10). An invocation that
+    /// was cut off is lost: what it did cannot be told, so it must not be done again (law L6).
+    fn start_afresh(&self) -> Option<Ended> {
+        let (cut_off, begun) = self.writer.with_state(|s| (s.current.is_some(), s.last_effect > 1));
+        if cut_off {
+            let reason = "the invocation was cut off; ephemeral workers are not replayed, so it cannot go on";
+            return Some(Ended::Failed(FailureKind::Unknown, reason.to_owned()));
+        }
+        if begun {
+            self.writer.add(EntryKind::Restart);
+        }
+        None
+    }
+
+    /// A component version that cannot be linked: what it imports is not offered.
+    fn creation_failed(&self, error: WorkerError) -> WorkerError {
+        match error {
+            WorkerError::ComponentParseFailed { reason, .. } => {
+                let details = format!("Failed to pre-instantiate component: {reason}");
+                WorkerError::WorkerCreationFailed { worker_id: self.writer.worker.clone(), details }
+            }
+            other => other,
+        }
+    }
+
+    /// The component's initialisers failed. Trying again would fail again.
+    fn not_instantiated(&self, error: wasmtime::Error) -> wasmtime::Result<Ended> {
+        if Stop::find(&error).is_some() {
+            return Err(error);
+        }
+        let details = format!("Failed to instantiate component: {}", self.describe(&error));
+        Ok(Ended::NotLoaded(WorkerError::WorkerCreationFailed {
+            worker_id: self.writer.worker.clone(),
+            details,
+        }))
+    }
+
     async fn context(&self, prepared: &Prepared, plan: &Load) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
-        let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
+        let files = WorkerFiles::create(&node.work_dir).map_err(|e| {
+            WorkerError::unknown(format!("cannot make the worker's directory: {e}"))
+        })?;
         let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
-        let read_only = placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?;
-        let (create, target, memory) = self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
-        let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
-        let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, target, plan.skipped.clone()));
+        let read_only = placed.map_err(|(path, reason)| {
+            WorkerError::InitialComponentFileDownloadFailed { path, reason }
+        })?;
+        let (create, target, memory) =
+            self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
+        let create = create.ok_or_else(|| {
+            WorkerError::unknown("the oplog does not start with the creation of the worker")
+        })?;
+        let first = if self.ephemeral { target + 1 } else { 2 };
+        let mut journal = Journal::new(
+            self.writer.clone(),
+            ReplayCursor::new(first, target, plan.skipped.clone()),
+        );
         if let Some(update) = &plan.update {
             journal.at_end(EntryKind::SuccessfulUpdate {
                 target: update.target,
@@ -135,7 +203,8 @@ impl Scene {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
         let loaded = instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await?;
-        let loaded = loaded.map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
+        let loaded = loaded
+            .map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
         if let Some(reason) = snapshot_error(&loaded) {
             wasmtime::bail!("Manual update failed to load snapshot: {reason}");
         }
@@ -145,7 +214,9 @@ impl Scene {
 
     async fn replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
         loop {
-            let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
+            let Some((index, entry)) = instance.ctx().journal.next().await? else {
+                return Ok(Ended::Ready);
+            };
             match entry.kind {
                 EntryKind::Invoked(invocation) => {
                     if let Some(ended) = self.execute(instance, invocation).await? {
@@ -158,7 +229,11 @@ impl Scene {
     }
 
     /// Starts an invocation on an instance that executes nothing.
-    async fn start(&self, loaded: &mut Option<Loaded>, invocation: Invocation) -> wasmtime::Result<Ended> {
+    async fn start(
+        &self,
+        loaded: &mut Option<Loaded>,
+        invocation: Invocation,
+    ) -> wasmtime::Result<Ended> {
         let Some(loaded) = loaded else { return Ok(Ended::Restart) };
         self.writer.add(EntryKind::Invoked(invocation.clone()));
         match self.execute(&mut loaded.instance, invocation).await? {
@@ -169,8 +244,13 @@ impl Scene {
 
     /// Calls the guest for an invocation whose start is in the log, and records or compares its
     /// result. Some: the call did not complete.
-    async fn execute(&self, instance: &mut Instance, invocation: Invocation) -> wasmtime::Result<Option<Ended>> {
-        let parameters = self.writer.payloads.load(&invocation.parameters).await.map_err(Stop::from)?;
+    async fn execute(
+        &self,
+        instance: &mut Instance,
+        invocation: Invocation,
+    ) -> wasmtime::Result<Option<Ended>> {
+        let parameters =
+            self.writer.payloads.load(&invocation.parameters).await.map_err(Stop::from)?;
         let parameters = match parameters {
             Value::Tuple(values) => values,
             other => vec![other],
@@ -179,7 +259,9 @@ impl Scene {
         instance.ctx().journal.current_trace.clone_from(&invocation.trace);
         let result = match instance.call(&invocation.function, parameters).await? {
             Ok(result) => result,
-            Err(error) => return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string()))),
+            Err(error) => {
+                return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string())));
+            }
         };
         let journal = &mut instance.ctx().journal;
         let response = self.writer.payloads.store(&result).await.map_err(Stop::from)?;
@@ -187,13 +269,26 @@ impl Scene {
             None => {
                 self.writer.add(EntryKind::Completed { response, consumed_fuel: 0 });
                 self.writer.commit().await.map_err(Stop::from)?;
-                drop(self.answers.send((invocation.key, result)));
+                drop(self.answers.send(Answer {
+                    key: invocation.key,
+                    function: invocation.function,
+                    value: result,
+                }));
                 Ok(None)
             }
-            Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) if recorded == response => Ok(None),
+            Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. }))
+                if recorded == response =>
+            {
+                Ok(None)
+            }
             Some((index, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) => {
                 let recorded = self.writer.payloads.load(&recorded).await.map_err(Stop::from)?;
-                Err(Stop::Diverged { expected: format!("result {result:?}"), got: format!("result {recorded:?}"), index }.into())
+                Err(Stop::Diverged {
+                    expected: format!("result {result:?}"),
+                    got: format!("result {recorded:?}"),
+                    index,
+                }
+                .into())
             }
             Some((index, entry)) => Err(diverged("ExportedFunctionCompleted", &entry, index)),
         }
@@ -211,7 +306,8 @@ impl Scene {
         Ok(Ended::Snapshot(match saved {
             Err(trap) => Err(format!("{trap:#}")),
             Ok(Err(error)) => Err(error.to_string()),
-            Ok(Ok(value)) => snapshot_bytes(value).ok_or_else(|| "save-snapshot did not return a list of bytes".to_owned()),
+            Ok(Ok(value)) => snapshot_bytes(value)
+                .ok_or_else(|| "save-snapshot did not return a list of bytes".to_owned()),
         }))
     }
 
@@ -221,13 +317,20 @@ impl Scene {
             Some(Stop::Suspend { until }) => return Ended::Suspended(*until),
             Some(Stop::Restart) => return Ended::Restart,
             Some(Stop::Exit) => return Ended::Exited,
-            Some(Stop::Diverged { .. }) => return Ended::Failed(FailureKind::Diverged, self.describe(error)),
-            Some(Stop::OutOfMemory(_)) => return Ended::Failed(FailureKind::OutOfMemory, self.describe(error)),
+            Some(Stop::Diverged { .. }) => {
+                return Ended::Failed(FailureKind::Diverged, self.describe(error));
+            }
+            Some(Stop::OutOfMemory(_)) => {
+                return Ended::Failed(FailureKind::OutOfMemory, self.describe(error));
+            }
             Some(Stop::Node(failure)) => return Ended::LogFailed(failure.clone()),
             None => {}
         }
         match error.downcast_ref::<wasmtime::Trap>() {
-            Some(wasmtime::Trap::StackOverflow) => Ended::Failed(FailureKind::StackOverflow, format!("Stack overflow{}", self.stderr())),
+            Some(wasmtime::Trap::StackOverflow) => Ended::Failed(
+                FailureKind::StackOverflow,
+                format!("Stack overflow{}", self.stderr()),
+            ),
             _ => Ended::Failed(FailureKind::Unknown, self.describe(error)),
         }
     }
@@ -249,7 +352,8 @@ fn diverged(expected: &str, entry: &Entry, index: OplogIndex) -> wasmtime::Error
 /// `save` or `load` of the newest snapshot interface that the component exports.
 fn find_snapshot_function(instance: &mut Instance, function: &str) -> Option<String> {
     let names = ["1.1.5", "1.1.4", "1.1.3", "1.1.2", "1.1.1", "1.1.0", "0.2.2", "0.2.1", "0.2.0"];
-    let names = names.map(|version| format!("golem:api/{function}-snapshot@{version}.{{{function}}}"));
+    let names =
+        names.map(|version| format!("golem:api/{function}-snapshot@{version}.{{{function}}}"));
     names.into_iter().find(|name| instance.has_export(name))
 }
 

@@ -8,6 +8,7 @@ mod actor;
 mod calls;
 mod executor;
 mod files;
+mod firing;
 mod fork;
 mod job;
 mod listing;

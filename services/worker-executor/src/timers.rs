@@ -5,7 +5,7 @@
 //! the time of its next timer is in memory.
 
 use bytes::Bytes;
-use emet_model::{Timestamp, WorkerError};
+use emet_model::{Timestamp, WorkerError, WorkerId};
 use emet_runtime::log::now;
 use emet_shard_map::ShardId;
 use emet_storage::{Batch, KvStore};
@@ -30,6 +30,22 @@ const POSTPONED: u64 = 500;
 /// keep everything of a shard together in a store that spreads keys.
 fn space(shard: ShardId) -> String {
     format!("{{s{shard}}}timers")
+}
+
+/// The timers of single workers of a shard: a worker, then the key of its timer.
+fn owned_space(shard: ShardId) -> String {
+    format!("{{s{shard}}}worker-timers")
+}
+
+/// What the keys of a worker's timers start with.
+fn owner_prefix(worker: &WorkerId) -> Vec<u8> {
+    let name = worker.worker_name.as_bytes();
+    let length = u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [worker.component_id.0.as_bytes(), length.as_slice(), name].concat()
+}
+
+fn new_key(at: Timestamp, number: Uuid) -> Vec<u8> {
+    [at.0.to_be_bytes().as_slice(), number.as_bytes()].concat()
 }
 
 /// The timers of the shards held. Clones share them.
@@ -86,11 +102,43 @@ impl Timers {
     /// Adds a timer; it is durable when this returns. One with the same time and number is the
     /// same. The id can remove it.
     pub(crate) async fn add(&self, shard: ShardId, at: Timestamp, number: Uuid, action: Bytes) -> Result<String, WorkerError> {
-        let key = [at.0.to_be_bytes().as_slice(), number.as_bytes()].concat();
+        let key = new_key(at, number);
         let id = write_id(shard, &key);
         self.kv.apply(Batch::new().put(space(shard), key, action)).await.map_err(failed)?;
         self.expect(shard, at);
         Ok(id)
+    }
+
+    /// Adds a timer that belongs to a worker and goes with it.
+    pub(crate) async fn add_of(
+        &self,
+        shard: ShardId,
+        worker: &WorkerId,
+        at: Timestamp,
+        action: Bytes,
+    ) -> Result<(), WorkerError> {
+        let key = new_key(at, Uuid::new_v4());
+        let owned = [owner_prefix(worker), key.clone()].concat();
+        let batch = Batch::new().put(space(shard), key, action).put(owned_space(shard), owned, Bytes::new());
+        self.kv.apply(batch).await.map_err(failed)?;
+        self.expect(shard, at);
+        Ok(())
+    }
+
+    /// Removes all timers of a worker.
+    pub(crate) async fn remove_of(&self, shard: ShardId, worker: &WorkerId) -> Result<(), WorkerError> {
+        let (prefix, owned_space) = (owner_prefix(worker), owned_space(shard));
+        loop {
+            let owned = self.kv.scan(&owned_space, &prefix, None, PAGE).await.map_err(failed)?;
+            if owned.is_empty() {
+                return Ok(());
+            }
+            let batch = owned.into_iter().fold(Batch::new(), |batch, (owned, _)| {
+                let key = owned.get(prefix.len()..).unwrap_or_default().to_vec();
+                batch.delete(space(shard), key).delete(owned_space.clone(), owned)
+            });
+            self.kv.apply(batch).await.map_err(failed)?;
+        }
     }
 
     /// Notes that a timer of a shard is due at a time.
@@ -162,9 +210,14 @@ impl Timers {
         }
     }
 
-    /// Forgets a timer whose action was carried out.
-    pub(crate) async fn done(&self, due: &Due) -> Result<(), WorkerError> {
-        self.kv.apply(Batch::new().delete(space(due.shard), due.key.clone())).await.map_err(failed).map(drop)
+    /// Forgets a timer whose action was carried out; `owner` is the worker that it belonged to.
+    pub(crate) async fn done(&self, due: &Due, owner: Option<&WorkerId>) -> Result<(), WorkerError> {
+        let mut batch = Batch::new().delete(space(due.shard), due.key.clone());
+        if let Some(worker) = owner {
+            let owned = [owner_prefix(worker), due.key.clone()].concat();
+            batch = batch.delete(owned_space(due.shard), owned);
+        }
+        self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 }
 
