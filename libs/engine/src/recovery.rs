@@ -60,11 +60,7 @@ pub enum AfterAnnouncement {
 /// The look-ahead rule of guest spec 2.10 (in its repaired form): an announced write whose end is
 /// recorded is replayed, whatever else was recorded in between. One that did not end is resumed
 /// where it stopped, so what was recorded beside it need not be taken back.
-pub fn after_announcement(
-    open: &[OpenWrite],
-    begin: OplogIndex,
-    idempotent: bool,
-) -> AfterAnnouncement {
+pub fn after_announcement(open: &[OpenWrite], begin: OplogIndex, idempotent: bool) -> AfterAnnouncement {
     match open.iter().any(|w| w.begin == begin) {
         false => AfterAnnouncement::Replay,
         true if idempotent => AfterAnnouncement::Resume,

@@ -5,9 +5,7 @@ use crate::archive::{self, Content};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{ComponentError, Components, NewComponent};
-use emet_model::{
-    Component, ComponentId, ComponentVersion, InitialFile, Timestamp, VersionedComponentId,
-};
+use emet_model::{Component, ComponentId, ComponentVersion, InitialFile, Timestamp, VersionedComponentId};
 use emet_storage::{Batch, BlobStore, KvStore};
 use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
@@ -70,10 +68,7 @@ fn now() -> Timestamp {
 
 impl ComponentService {
     /// A service over the stores; the receiver hears of every version that was stored.
-    pub fn new(
-        kv: Arc<dyn KvStore>,
-        blobs: Arc<dyn BlobStore>,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Uploaded>) {
+    pub fn new(kv: Arc<dyn KvStore>, blobs: Arc<dyn BlobStore>) -> (Arc<Self>, mpsc::UnboundedReceiver<Uploaded>) {
         let (uploads, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self { kv, blobs, uploads, latest: RwLock::new(HashMap::new()) }), receiver)
     }
@@ -87,8 +82,7 @@ impl ComponentService {
         let mut out = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page =
-                self.kv.scan(VERSIONS, prefix, after.as_deref(), PAGE).await.map_err(internal)?;
+            let page = self.kv.scan(VERSIONS, prefix, after.as_deref(), PAGE).await.map_err(internal)?;
             after = page.last().map(|(key, _)| key.clone());
             let read = page.len();
             for (_, record) in page {
@@ -110,19 +104,10 @@ impl ComponentService {
     }
 
     /// Stores binary and files, then the metadata that makes the version visible.
-    async fn store(
-        &self,
-        mut component: Component,
-        wasm: Bytes,
-        files: Vec<Content>,
-        batch: Batch,
-    ) -> Result<Option<Component>, ComponentError> {
+    async fn store(&self, mut component: Component, wasm: Bytes, files: Vec<Content>, batch: Batch) -> Result<Option<Component>, ComponentError> {
         let id = component.versioned_component_id;
         for (file, content) in files {
-            self.blobs
-                .put_if_absent(&file_key(&file.key), content.into())
-                .await
-                .map_err(internal)?;
+            self.blobs.put_if_absent(&file_key(&file.key), content.into()).await.map_err(internal)?;
         }
         self.blobs.put(&wasm_key(id), wasm).await.map_err(internal)?;
         component.created_at = Some(now());
@@ -140,20 +125,12 @@ impl ComponentService {
 }
 
 /// Reads an upload in a thread of its own: it may be large.
-async fn read_upload(
-    id: VersionedComponentId,
-    name: &str,
-    upload: &NewComponent,
-) -> Result<(Component, Option<Vec<Content>>), ComponentError> {
+async fn read_upload(id: VersionedComponentId, name: &str, upload: &NewComponent) -> Result<(Component, Option<Vec<Content>>), ComponentError> {
     let (wasm, files) = (upload.wasm.clone(), upload.files.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let metadata = analyse(&wasm).map_err(|reason| {
-            ComponentError::Invalid(vec![format!("Invalid component: {reason}")])
-        })?;
+        let metadata = analyse(&wasm).map_err(|reason| ComponentError::Invalid(vec![format!("Invalid component: {reason}")]))?;
         let digest: String = Sha256::digest(&wasm).iter().map(|b| format!("{b:02x}")).collect();
-        let files = files
-            .map(|(archive, permissions)| archive::unpack(&archive, &permissions))
-            .transpose()?;
+        let files = files.map(|(archive, permissions)| archive::unpack(&archive, &permissions)).transpose()?;
         Ok((metadata, digest, files))
     });
     let (mut metadata, wasm_digest, files) = read.await.map_err(internal)??;
@@ -174,15 +151,9 @@ async fn read_upload(
 
 #[async_trait]
 impl Components for ComponentService {
-    async fn create(
-        &self,
-        name: String,
-        upload: NewComponent,
-    ) -> Result<Component, ComponentError> {
+    async fn create(&self, name: String, upload: NewComponent) -> Result<Component, ComponentError> {
         if name.is_empty() || name.len() > MAX_NAME {
-            return Err(ComponentError::Invalid(vec![format!(
-                "Invalid component name: it must have 1 to {MAX_NAME} bytes"
-            )]));
+            return Err(ComponentError::Invalid(vec![format!("Invalid component name: it must have 1 to {MAX_NAME} bytes")]));
         }
         if let Some(id) = self.id_of(&name).await? {
             return Err(ComponentError::AlreadyExists(id));
@@ -190,39 +161,25 @@ impl Components for ComponentService {
         let id = VersionedComponentId { component_id: ComponentId(Uuid::new_v4()), version: 0 };
         let (component, files) = read_upload(id, &name, &upload).await?;
         let uuid = Bytes::copy_from_slice(id.component_id.0.as_bytes());
-        let batch =
-            Batch::new().if_absent(NAMES, name.as_bytes()).put(NAMES, name.as_bytes(), uuid);
+        let batch = Batch::new().if_absent(NAMES, name.as_bytes()).put(NAMES, name.as_bytes(), uuid);
         match self.store(component, upload.wasm, files.unwrap_or_default(), batch).await? {
             Some(component) => Ok(component),
-            None => Err(ComponentError::AlreadyExists(
-                self.id_of(&name).await?.unwrap_or(id.component_id),
-            )),
+            None => Err(ComponentError::AlreadyExists(self.id_of(&name).await?.unwrap_or(id.component_id))),
         }
     }
 
-    async fn update(
-        &self,
-        id: ComponentId,
-        upload: NewComponent,
-    ) -> Result<Component, ComponentError> {
+    async fn update(&self, id: ComponentId, upload: NewComponent) -> Result<Component, ComponentError> {
         loop {
             let previous = self.latest(id).await?;
-            let next = VersionedComponentId {
-                component_id: id,
-                version: previous.versioned_component_id.version + 1,
-            };
-            let (mut component, files) =
-                read_upload(next, &previous.component_name, &upload).await?;
+            let next = VersionedComponentId { component_id: id, version: previous.versioned_component_id.version + 1 };
+            let (mut component, files) = read_upload(next, &previous.component_name, &upload).await?;
             if upload.component_type.is_none() {
                 component.component_type = previous.component_type;
             }
             if files.is_none() {
                 component.files.clone_from(&previous.files);
             }
-            if let Some(stored) = self
-                .store(component, upload.wasm.clone(), files.unwrap_or_default(), Batch::new())
-                .await?
-            {
+            if let Some(stored) = self.store(component, upload.wasm.clone(), files.unwrap_or_default(), Batch::new()).await? {
                 return Ok(stored);
             }
             // Somebody else stored this version meanwhile: take the next one.
@@ -244,16 +201,11 @@ impl Components for ComponentService {
         self.scan(id.0.as_bytes()).await
     }
 
-    async fn get(
-        &self,
-        id: ComponentId,
-        version: Option<ComponentVersion>,
-    ) -> Result<Component, ComponentError> {
+    async fn get(&self, id: ComponentId, version: Option<ComponentVersion>) -> Result<Component, ComponentError> {
         match version {
             None => self.latest(id).await.map(|c| (*c).clone()),
             Some(version) => {
-                let found =
-                    self.kv.get(VERSIONS, &version_key(id, version)).await.map_err(internal)?;
+                let found = self.kv.get(VERSIONS, &version_key(id, version)).await.map_err(internal)?;
                 parse(&found.ok_or_else(not_found)?)
             }
         }
@@ -278,12 +230,7 @@ impl Components for ComponentService {
         wasm.ok_or_else(|| internal("the binary of the component is missing"))
     }
 
-    async fn file(
-        &self,
-        id: ComponentId,
-        version: ComponentVersion,
-        key: &str,
-    ) -> Result<Bytes, ComponentError> {
+    async fn file(&self, id: ComponentId, version: ComponentVersion, key: &str) -> Result<Bytes, ComponentError> {
         let component = self.get(id, Some(version)).await?;
         let missing = || ComponentError::NotFound(format!("Component file not found: {key}"));
         component.files.iter().find(|f| f.key == key).ok_or_else(missing)?;

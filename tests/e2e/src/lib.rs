@@ -31,18 +31,12 @@ fn binary() -> Result<PathBuf, Failure> {
     let test = std::env::current_exe()?;
     let profile = test.ancestors().nth(2).ok_or("no target directory")?;
     let binary = profile.join("emet");
-    if binary.exists() {
-        Ok(binary)
-    } else {
-        Err(format!("{} is missing: run `make build` first", binary.display()).into())
-    }
+    if binary.exists() { Ok(binary) } else { Err(format!("{} is missing: run `make build` first", binary.display()).into()) }
 }
 
 /// A prebuilt test component.
 pub fn guest(name: &str) -> Result<Vec<u8>, Failure> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../guests/prebuilt")
-        .join(format!("{name}.wasm"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt").join(format!("{name}.wasm"));
     std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()).into())
 }
 
@@ -64,10 +58,7 @@ impl Server {
 
     /// Starts the server again on its data, and waits until it is healthy.
     pub async fn restart(&mut self) -> Result<(), Failure> {
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.data.path().join("server.log"))?;
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("server.log"))?;
         let child = Command::new(binary()?)
             .arg("server")
             .arg("--data-dir")
@@ -131,12 +122,7 @@ impl Server {
     }
 
     /// Invokes and answers the plain JSON of the result (null for none).
-    pub async fn call(
-        &self,
-        worker: &WorkerId,
-        function: &str,
-        parameters: Value,
-    ) -> Result<Value, ClientError> {
+    pub async fn call(&self, worker: &WorkerId, function: &str, parameters: Value) -> Result<Value, ClientError> {
         self.call_keyed(worker, function, parameters, None).await
     }
 
@@ -148,19 +134,13 @@ impl Server {
         parameters: Value,
         key: Option<&str>,
     ) -> Result<Value, ClientError> {
-        let typed =
-            self.client.invoke_and_await(&target(worker), &call(function, parameters, key)).await?;
+        let typed = self.client.invoke_and_await(&target(worker), &call(function, parameters, key)).await?;
         let json = serde_json::to_value(&typed).unwrap_or_default();
         Ok(json.pointer("/value/0").cloned().unwrap_or(Value::Null))
     }
 
     /// Invokes without waiting for the result.
-    pub async fn send(
-        &self,
-        worker: &WorkerId,
-        function: &str,
-        parameters: Value,
-    ) -> Result<(), ClientError> {
+    pub async fn send(&self, worker: &WorkerId, function: &str, parameters: Value) -> Result<(), ClientError> {
         self.client.invoke(&target(worker), &call(function, parameters, None)).await
     }
 }

@@ -5,8 +5,7 @@ use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
 use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, WorkerError};
 use emet_oplog::{
-    CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel,
-    ReplayCursor, Step,
+    CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
 };
 use emet_values::{Value, Wit};
 use std::borrow::Cow;
@@ -50,8 +49,7 @@ fn node(error: WorkerError) -> wasmtime::Error {
 impl Journal {
     /// Starts at the cursor's place.
     pub fn new(writer: Arc<OplogWriter>, cursor: ReplayCursor) -> Self {
-        let (open_writes, open_regions) =
-            writer.with_state(|s| (s.open_writes.clone(), s.open_regions.clone()));
+        let (open_writes, open_regions) = writer.with_state(|s| (s.open_writes.clone(), s.open_regions.clone()));
         Self {
             writer,
             cursor,
@@ -101,10 +99,7 @@ impl Journal {
 
     /// The recorded response of this call; none: it is to be executed, then given to
     /// [`Self::record`].
-    pub async fn replay<Req: Wit, Resp: Wit>(
-        &mut self,
-        function: &HostFn<Req, Resp>,
-    ) -> Result<Option<Resp>> {
+    pub async fn replay<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>) -> Result<Option<Resp>> {
         if !self.records(function.kind) {
             return Ok(None);
         }
@@ -112,8 +107,7 @@ impl Journal {
         match entry.kind {
             EntryKind::HostCall(call) if call.function == function.name => {
                 let value = self.writer.payloads.load(&call.response).await.map_err(node)?;
-                let response = Resp::from_value(value)
-                    .map_err(|e| self.diverged(function.name, &format!("{e}"), index))?;
+                let response = Resp::from_value(value).map_err(|e| self.diverged(function.name, &format!("{e}"), index))?;
                 Ok(Some(response))
             }
             EntryKind::HostCall(call) => Err(self.diverged(function.name, &call.function, index)),
@@ -122,12 +116,7 @@ impl Journal {
     }
 
     /// Records a call that was just executed. Remote writes are durable when this returns.
-    pub async fn record<Req: Wit + Send, Resp: Wit + Sync>(
-        &mut self,
-        function: &HostFn<Req, Resp>,
-        request: Req,
-        response: &Resp,
-    ) -> Result<()>
+    pub async fn record<Req: Wit + Send, Resp: Wit + Sync>(&mut self, function: &HostFn<Req, Resp>, request: Req, response: &Resp) -> Result<()>
     where
         Resp: Clone,
     {
@@ -147,13 +136,7 @@ impl Journal {
         }
         let request = self.payload(&request.into_value()).await?;
         let response = self.payload(&response.clone().into_value()).await?;
-        self.add(EntryKind::HostCall(HostCall {
-            function: Cow::Borrowed(function.name),
-            kind: function.kind,
-            begin,
-            request,
-            response,
-        }));
+        self.add(EntryKind::HostCall(HostCall { function: Cow::Borrowed(function.name), kind: function.kind, begin, request, response }));
         match function.kind {
             CallKind::WriteRemote | CallKind::WriteRemoteBatched => self.commit().await,
             _ if self.writer.buffered() > MAX_BUFFERED => self.commit().await,
@@ -169,11 +152,7 @@ impl Journal {
     /// With idempotence off the write is announced, and a write that was announced before and
     /// did not end is refused.
     pub async fn before_remote_write(&mut self) -> Result<Option<OplogIndex>> {
-        if !self.idempotent {
-            self.announce().await.map(Some)
-        } else {
-            self.flush().await.map(|()| None)
-        }
+        if !self.idempotent { self.announce().await.map(Some) } else { self.flush().await.map(|()| None) }
     }
 
     /// Ends what [`Self::before_remote_write`] announced.
@@ -198,9 +177,7 @@ impl Journal {
             Some((index, Entry { kind: EntryKind::BeginRemoteWrite, .. })) => {
                 if self.open_write(index) == AfterAnnouncement::Refuse {
                     self.cursor.go_live();
-                    return Err(wasmtime::format_err!(
-                        "Non-idempotent remote write operation was not completed, cannot retry"
-                    ));
+                    return Err(wasmtime::format_err!("Non-idempotent remote write operation was not completed, cannot retry"));
                 }
                 Ok(index)
             }
@@ -235,11 +212,7 @@ impl Journal {
         }
         match self.next().await? {
             None => Ok(self.add(kind)),
-            Some((index, entry))
-                if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) =>
-            {
-                Ok(index)
-            }
+            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok(index),
             Some((index, entry)) => {
                 let expected = Entry { timestamp: entry.timestamp, kind };
                 Err(self.diverged(expected.name(), entry.name(), index))
@@ -293,11 +266,7 @@ impl Journal {
         if !self.is_live() || self.cursor.was_logged(level, context, message) {
             return;
         }
-        self.add(EntryKind::Log {
-            level,
-            context: context.to_owned(),
-            message: message.to_owned(),
-        });
+        self.add(EntryKind::Log { level, context: context.to_owned(), message: message.to_owned() });
     }
 
     /// Adds an entry.
@@ -356,10 +325,6 @@ impl Journal {
 
     /// A divergence, as a trap.
     pub fn diverged(&self, expected: &str, got: &str, index: OplogIndex) -> wasmtime::Error {
-        wasmtime::Error::from(Stop::Diverged {
-            expected: expected.to_owned(),
-            got: got.to_owned(),
-            index,
-        })
+        wasmtime::Error::from(Stop::Diverged { expected: expected.to_owned(), got: got.to_owned(), index })
     }
 }
