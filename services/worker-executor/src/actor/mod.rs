@@ -125,7 +125,7 @@ impl Actor {
 
     /// The type of the worker's present version; where it cannot be found out, loading the worker
     /// fails with the reason.
-    async fn component_type(&self) -> ComponentType {
+    async fn component_type(&mut self) -> ComponentType {
         let version = self.writer.with_state(|s| s.version);
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version };
         self.shared.component(id).await.map(|c| c.component_type).unwrap_or_default()
