@@ -456,7 +456,8 @@ impl Shared {
 
     /// Removes everything that belongs to a worker.
     pub(crate) async fn delete_stored(&self, worker: &WorkerId) -> Result<(), WorkerError> {
-        self.log.delete(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
+        let epoch = self.ownership.epoch(worker)?;
+        self.log.delete(&log_key(worker), epoch).await.map_err(|e| log_failure(&e))?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
         self.node
             .blobs

@@ -4,6 +4,7 @@ use crate::actor::{Command, SHUTDOWN};
 use crate::executor::{Executor, Handle, Shared};
 use emet_model::{ComponentId, WorkerId};
 use emet_shard_map::{Held, ShardId};
+use emet_storage::Shards;
 use futures::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -62,7 +63,8 @@ impl Executor {
 /// Makes the actors of unfinished workers, some at a time: an actor does by itself what its log
 /// says. Requests do not wait for this; they make the actors that they need.
 pub(crate) async fn recover(shared: Arc<Shared>, shards: BTreeSet<ShardId>) {
-    let unfinished = match shared.log.unfinished().await {
+    let of = Shards::Of { total: shared.ownership.shard_count(), numbers: shards };
+    let unfinished = match shared.log.unfinished(&of).await {
         Ok(unfinished) => unfinished,
         Err(error) => {
             tracing::error!(%error, "cannot find unfinished workers");
@@ -70,7 +72,6 @@ pub(crate) async fn recover(shared: Arc<Shared>, shards: BTreeSet<ShardId>) {
         }
     };
     let workers = unfinished.into_iter().map(|key| WorkerId::new(ComponentId(Uuid::from_bytes(key.group)), key.name));
-    let workers = workers.filter(|worker| shards.contains(&shared.ownership.shard(worker)));
     futures::stream::iter(workers)
         .for_each_concurrent(shared.recovery_parallelism.max(1), |worker| {
             let shared = shared.clone();

@@ -8,7 +8,7 @@ use super::read::{self, store_error};
 use super::segment;
 use super::tables::{Staging, Table, Tables};
 use crate::kv::{Batch, KvError, KvOp};
-use crate::log::{self, Append, LogError, LogKey};
+use crate::log::{self, Append, LogError, LogKey, Trim};
 use bytes::Bytes;
 
 /// Logs whose state is kept at hand; twice as many at most. More than a group can hold.
@@ -49,7 +49,9 @@ impl State {
     /// Deleting and trimming look for rows in the database, so records of the same log must not
     /// be staged any more.
     pub(super) fn must_be_first(&mut self, change: &LogCommand) -> bool {
-        let (LogCommand::Delete(key) | LogCommand::Trim(key, _)) = change else { return false };
+        let (LogCommand::Delete(key, _) | LogCommand::Trim(Trim { key, .. })) = change else {
+            return false;
+        };
         let log = self.logs.get(key).flatten();
         log.is_some_and(|log| self.staged.has_records(log.row.sequence))
     }
@@ -58,8 +60,8 @@ impl State {
         match change {
             LogCommand::Append(append) => self.append(append),
             LogCommand::Fence(key, epoch) => self.fence(&key, epoch),
-            LogCommand::Delete(key) => self.delete(&key),
-            LogCommand::Trim(key, through) => self.trim(&key, through),
+            LogCommand::Delete(key, epoch) => self.delete(&key, epoch),
+            LogCommand::Trim(trim) => self.trim(&trim),
         }
     }
 
@@ -91,16 +93,15 @@ impl State {
     fn fence(&mut self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         let found = self.load(key)?;
         let mut log = found.unwrap_or_else(|| self.create(key));
-        if epoch < log.row.epoch {
-            return Err(LogError::Fenced { epoch, current: log.row.epoch });
-        }
+        log::check_epoch(epoch, log.row.epoch)?;
         log.row.epoch = epoch;
         self.store(key, found.map(|log| log.row), log);
         Ok(())
     }
 
-    fn delete(&mut self, key: &LogKey) -> Result<(), LogError> {
+    fn delete(&mut self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         let Some(row) = self.load_row(key)? else { return Ok(()) };
+        log::check_epoch(epoch, row.epoch)?;
         for record in read::record_keys(&self.tables, key, row.sequence)? {
             self.staged.remove(Table::Records, record);
         }
@@ -116,10 +117,13 @@ impl State {
         Ok(())
     }
 
-    fn trim(&mut self, key: &LogKey, through: u64) -> Result<(), LogError> {
-        let Some(found) = self.load(key)? else { return Ok(()) };
+    fn trim(&mut self, trim: &Trim) -> Result<(), LogError> {
+        let key = &trim.key;
+        let found = self.load(key)?.filter(|log| log.row.sequence == trim.sequence);
+        let Some(found) = found else { return Ok(()) };
+        log::check_epoch(trim.epoch, found.row.epoch)?;
         let mut log = found;
-        log.row.floor = through.clamp(log.row.floor, log.last);
+        log.row.floor = trim.through.clamp(log.row.floor, log.last);
         let keys = read::record_keys(&self.tables, key, log.row.sequence)?;
         // A run ends where the next one starts; one that reaches beyond `through` stays whole.
         let ends = keys.iter().skip(1).filter_map(|next| layout::first_index(next));

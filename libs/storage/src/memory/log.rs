@@ -1,7 +1,8 @@
 //! [`MemoryLog`]: the log port over a map, with injected faults.
 
 use super::faults::{Fault, Faults};
-use crate::log::{self, Append, Head, LogError, LogKey, LogStore, Record, Summary};
+use crate::log::{self, Append, Head, LogError, LogKey, LogStore, Record, Summary, Trim};
+use crate::shards::Shards;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -180,15 +181,16 @@ impl LogStore for MemoryLog {
         log::check_name(key)?;
         let mut state = self.healthy()?;
         let log = state.create(key, epoch);
-        if epoch < log.epoch {
-            return Err(LogError::Fenced { epoch, current: log.epoch });
-        }
+        log::check_epoch(epoch, log.epoch)?;
         log.epoch = epoch;
         Ok(())
     }
 
-    async fn delete(&self, key: &LogKey) -> Result<(), LogError> {
-        self.healthy()?.logs.remove(key);
+    async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        let mut state = self.healthy()?;
+        let Some(log) = state.logs.get(key) else { return Ok(()) };
+        log::check_epoch(epoch, log.epoch)?;
+        state.logs.remove(key);
         Ok(())
     }
 
@@ -206,15 +208,18 @@ impl LogStore for MemoryLog {
         Ok(page)
     }
 
-    async fn unfinished(&self) -> Result<Vec<LogKey>, LogError> {
+    async fn unfinished(&self, shards: &Shards) -> Result<Vec<LogKey>, LogError> {
         let state = self.healthy()?;
-        Ok(state.logs.iter().filter(|(_, log)| log.unfinished).map(|(k, _)| k.clone()).collect())
+        let found = state.logs.iter().filter(|(key, log)| log.unfinished && shards.contains(key));
+        Ok(found.map(|(key, _)| key.clone()).collect())
     }
 
-    async fn trim(&self, key: &LogKey, through: u64) -> Result<(), LogError> {
+    async fn trim(&self, trim: Trim) -> Result<(), LogError> {
         let mut state = self.healthy()?;
-        let Some(log) = state.logs.get_mut(key) else { return Ok(()) };
-        let through = through.clamp(log.floor, log.last());
+        let found = state.logs.get_mut(&trim.key).filter(|log| log.sequence == trim.sequence);
+        let Some(log) = found else { return Ok(()) };
+        log::check_epoch(trim.epoch, log.epoch)?;
+        let through = trim.through.clamp(log.floor, log.last());
         let drop = usize::try_from(through - log.floor).unwrap_or(usize::MAX);
         log.records.drain(..drop);
         log.floor = through;

@@ -1,6 +1,6 @@
 //! A full disk refuses writes, and is over when there is space again.
 
-use crate::{append, key};
+use crate::{append, key, trim};
 use bytes::Bytes;
 use emet_storage::embedded::Options;
 use emet_storage::{Append, Batch, BlobError, BlobStore, Embedded, FsBlob, KvError, KvStore};
@@ -96,8 +96,8 @@ async fn deletion_works_on_a_full_disk() {
     let log = Embedded::open_with(disk.path().join("data"), options).unwrap().log();
     let a = key(1, "a");
     fill(&*log, &a).await;
-    log.trim(&a, 10).await.unwrap();
-    log.delete(&a).await.unwrap();
+    trim(&*log, &a, 10).await.unwrap();
+    log.delete(&a, 9).await.unwrap();
     assert_eq!(log.head(&a).await.unwrap(), None);
 }
 

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use emet_storage::redis::{Redis, RedisOptions};
 use emet_storage::s3::{S3Blob, S3Credentials, S3Options};
-use emet_storage::{BlobStore, FsBlob};
+use emet_storage::tiered::TieredOptions;
+use emet_storage::{BlobStore, FsBlob, Tiered};
 use emet_worker_executor::Stores;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +48,9 @@ impl StoreArgs {
             ..RedisOptions::default()
         };
         let redis = Redis::connect(options).await.context("cannot use Redis; see --redis")?;
-        Ok(Stores { log: redis.log(), kv: redis.kv(), blobs: self.blobs().await? })
+        let blobs = self.blobs().await?;
+        let log = Tiered::new(redis.log(), blobs.clone(), TieredOptions::default());
+        Ok(Stores { log: Arc::new(log), kv: redis.kv(), blobs })
     }
 
     async fn blobs(&self) -> Result<Arc<dyn BlobStore>> {
