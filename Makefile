@@ -34,3 +34,4 @@ fix: ## Formats, and mends what lints can mend
 
 include scripts/guests.mk
 include scripts/stores.mk
+include scripts/cluster.mk

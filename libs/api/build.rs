@@ -2,7 +2,11 @@
 
 use protox::prost::Message;
 
-const PROTOS: [&str; 3] = ["emet/components/v1/components.proto", "emet/shards/v1/shards.proto", "emet/workers/v1/workers.proto"];
+const PROTOS: [&str; 3] = [
+    "emet/components/v1/components.proto",
+    "emet/shards/v1/shards.proto",
+    "emet/workers/v1/workers.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = "../../proto";

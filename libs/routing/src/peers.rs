@@ -69,8 +69,13 @@ impl Peers {
         // Those that have gone are forgotten when somebody new comes.
         remote.retain(|id, _| table.members.iter().any(|m| m.executor == *id));
         let channel = channel(&member.address, self.channels);
-        let channel = channel.map_err(|e| WorkerError::unknown(format!("the address of an executor is no URI: {e}")))?;
-        let peer = Peer { client: Arc::new(WorkersClient::new(channel)), places: Arc::new(Semaphore::new(self.limit)) };
+        let channel = channel.map_err(|e| {
+            WorkerError::unknown(format!("the address of an executor is no URI: {e}"))
+        })?;
+        let peer = Peer {
+            client: Arc::new(WorkersClient::new(channel)),
+            places: Arc::new(Semaphore::new(self.limit)),
+        };
         remote.insert(member.executor, peer.clone());
         Ok(peer)
     }

@@ -1,8 +1,8 @@
 //! Finding the owner of a worker and following it.
 
 use crate::peers::Peers;
-use emet_api::grpc::ChannelOptions;
 use emet_api::Workers;
+use emet_api::grpc::ChannelOptions;
 use emet_model::{WorkerError, WorkerId};
 use emet_shard_map::{ExecutorId, Member, RoutingTable, ShardId, shard_of};
 use std::sync::{Arc, Weak};
@@ -150,7 +150,9 @@ impl RoutedWorkers {
             () = self.moved(shard, owner.executor), if repeat == Repeat::Yes && !open.local => return Attempt::Moved,
         };
         match result {
-            Err(error @ (WorkerError::InvalidShardId { .. } | WorkerError::ShardingNotReady)) => Attempt::Refused(error),
+            Err(error @ (WorkerError::InvalidShardId { .. } | WorkerError::ShardingNotReady)) => {
+                Attempt::Refused(error)
+            }
             Err(error @ WorkerError::Unavailable { .. }) if !open.local => Attempt::Refused(error),
             Err(error @ WorkerError::ConnectionLost { .. }) => Attempt::Lost(error),
             other => Attempt::Done(other),
@@ -172,9 +174,16 @@ impl RoutedWorkers {
     }
 
     /// Waits for a newer table, or a little.
-    async fn wait(&self, table: &RoutingTable, patience: &mut Patience, reason: &str) -> Result<(), WorkerError> {
+    async fn wait(
+        &self,
+        table: &RoutingTable,
+        patience: &mut Patience,
+        reason: &str,
+    ) -> Result<(), WorkerError> {
         if Instant::now() >= patience.until {
-            return Err(WorkerError::Unavailable { details: format!("no executor took the call in time: {reason}") });
+            return Err(WorkerError::Unavailable {
+                details: format!("no executor took the call in time: {reason}"),
+            });
         }
         let mut newer = self.table.clone();
         let version = table.version;
@@ -186,7 +195,10 @@ impl RoutedWorkers {
     }
 
     /// Asks any executor, and another one if that cannot be reached.
-    pub(crate) async fn route_any<T, F>(&self, call: impl Fn(Arc<dyn Workers>) -> F) -> Result<T, WorkerError>
+    pub(crate) async fn route_any<T, F>(
+        &self,
+        call: impl Fn(Arc<dyn Workers>) -> F,
+    ) -> Result<T, WorkerError>
     where
         F: Future<Output = Result<T, WorkerError>>,
     {
@@ -194,19 +206,22 @@ impl RoutedWorkers {
         let mut turn = rand::random_range(0..usize::MAX / 2);
         loop {
             let table = self.table();
-            let chosen = turn.checked_rem(table.members.len()).and_then(|place| table.members.get(place));
+            let chosen =
+                turn.checked_rem(table.members.len()).and_then(|place| table.members.get(place));
             turn += 1;
             let reason = match chosen {
                 None => "there is no executor".to_owned(),
-                Some(member) => match call(self.peers.open(member, &table)?.workers.clone()).await {
-                    Err(
-                        error @ (WorkerError::Unavailable { .. }
-                        | WorkerError::ConnectionLost { .. }
-                        | WorkerError::ShardingNotReady
-                        | WorkerError::InvalidShardId { .. }),
-                    ) => error.to_string(),
-                    other => return other,
-                },
+                Some(member) => {
+                    match call(self.peers.open(member, &table)?.workers.clone()).await {
+                        Err(
+                            error @ (WorkerError::Unavailable { .. }
+                            | WorkerError::ConnectionLost { .. }
+                            | WorkerError::ShardingNotReady
+                            | WorkerError::InvalidShardId { .. }),
+                        ) => error.to_string(),
+                        other => return other,
+                    }
+                }
             };
             self.wait(&table, &mut patience, &reason).await?;
         }
@@ -214,16 +229,29 @@ impl RoutedWorkers {
 
     /// The owners of some workers of a component, each with the names of its workers. This process
     /// and workers without an owner are left out.
-    pub(crate) fn owners(&self, component: emet_model::ComponentId, names: Vec<String>) -> Vec<(Arc<dyn Workers>, Vec<String>)> {
+    pub(crate) fn owners(
+        &self,
+        component: emet_model::ComponentId,
+        names: Vec<String>,
+    ) -> Vec<(Arc<dyn Workers>, Vec<String>)> {
         let table = self.table();
-        let mut by_owner: std::collections::HashMap<ExecutorId, (Member, Vec<String>)> = std::collections::HashMap::new();
+        let mut by_owner: std::collections::HashMap<ExecutorId, (Member, Vec<String>)> =
+            std::collections::HashMap::new();
         for name in names {
             let shard = self.shard(&WorkerId::new(component, name.clone()), &table);
             if let Some(owner) = table.owner(shard) {
-                by_owner.entry(owner.executor).or_insert_with(|| (owner.clone(), Vec::new())).1.push(name);
+                by_owner
+                    .entry(owner.executor)
+                    .or_insert_with(|| (owner.clone(), Vec::new()))
+                    .1
+                    .push(name);
             }
         }
-        let open = by_owner.into_values().filter_map(|(member, names)| Some((self.peers.open(&member, &table).ok()?, names)));
-        open.filter(|(open, _)| !open.local).map(|(open, names)| (open.workers.clone(), names)).collect()
+        let open = by_owner
+            .into_values()
+            .filter_map(|(member, names)| Some((self.peers.open(&member, &table).ok()?, names)));
+        open.filter(|(open, _)| !open.local)
+            .map(|(open, names)| (open.workers.clone(), names))
+            .collect()
     }
 }

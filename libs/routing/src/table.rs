@@ -40,10 +40,12 @@ pub fn fixed(table: RoutingTable) -> watch::Receiver<Arc<RoutingTable>> {
 }
 
 async fn follow(manager: &str, sender: &watch::Sender<Arc<RoutingTable>>) -> Result<(), Status> {
-    let channel = channel(manager, ChannelOptions::default()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let channel = channel(manager, ChannelOptions::default())
+        .map_err(|e| Status::invalid_argument(e.to_string()))?;
     let mut client = wire::shards_client::ShardsClient::new(channel);
     let late = |_| Status::deadline_exceeded("no answer");
-    let opened = tokio::time::timeout(FIRST, client.watch_routing(wire::WatchRoutingRequest {})).await;
+    let opened =
+        tokio::time::timeout(FIRST, client.watch_routing(wire::WatchRoutingRequest {})).await;
     let mut tables = opened.map_err(late)??.into_inner();
     while let Some(table) = tables.next().await {
         let table = parse_routing(table?)?;

@@ -4,12 +4,12 @@ use crate::route::{Repeat, RoutedWorkers};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target, WorkerEvents, WorkerPage,
-    Workers,
+    Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target,
+    WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
-    ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode, WorkerError, WorkerFilter,
-    WorkerId, WorkerMetadata,
+    ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
+    WorkerError, WorkerFilter, WorkerId, WorkerMetadata,
 };
 use emet_values::TypedValue;
 use std::collections::BTreeMap;
@@ -41,7 +41,11 @@ impl Workers for RoutedWorkers {
         .await
     }
 
-    async fn invoke_and_await(&self, mut target: Target, mut invocation: Invocation) -> Result<TypedValue, WorkerError> {
+    async fn invoke_and_await(
+        &self,
+        mut target: Target,
+        mut invocation: Invocation,
+    ) -> Result<TypedValue, WorkerError> {
         let worker = settle(&mut target, &mut invocation);
         self.route(&worker, Repeat::Yes, |w| {
             let (target, invocation) = (target.clone(), invocation.clone());
@@ -50,7 +54,11 @@ impl Workers for RoutedWorkers {
         .await
     }
 
-    async fn invoke(&self, mut target: Target, mut invocation: Invocation) -> Result<(), WorkerError> {
+    async fn invoke(
+        &self,
+        mut target: Target,
+        mut invocation: Invocation,
+    ) -> Result<(), WorkerError> {
         let worker = settle(&mut target, &mut invocation);
         self.route(&worker, Repeat::Yes, |w| {
             let (target, invocation) = (target.clone(), invocation.clone());
@@ -84,7 +92,11 @@ impl Workers for RoutedWorkers {
     }
 
     /// All owners are asked at the same time; one that does not answer is left out.
-    async fn live(&self, component: ComponentId, names: Vec<String>) -> Result<Vec<WorkerMetadata>, WorkerError> {
+    async fn live(
+        &self,
+        component: ComponentId,
+        names: Vec<String>,
+    ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let asked = self.owners(component, names).into_iter().map(|(workers, names)| async move {
             match tokio::time::timeout(LIVE, workers.live(component, names)).await {
                 Ok(Ok(live)) => live,
@@ -106,7 +118,11 @@ impl Workers for RoutedWorkers {
         .await
     }
 
-    async fn interrupt(&self, worker: WorkerId, recover_immediately: bool) -> Result<(), WorkerError> {
+    async fn interrupt(
+        &self,
+        worker: WorkerId,
+        recover_immediately: bool,
+    ) -> Result<(), WorkerError> {
         self.route(&worker, Repeat::Yes, |w| {
             let worker = worker.clone();
             async move { w.interrupt(worker, recover_immediately).await }
@@ -122,7 +138,12 @@ impl Workers for RoutedWorkers {
         .await
     }
 
-    async fn update(&self, worker: WorkerId, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
+    async fn update(
+        &self,
+        worker: WorkerId,
+        mode: UpdateMode,
+        target: ComponentVersion,
+    ) -> Result<(), WorkerError> {
         self.route(&worker, Repeat::No, |w| {
             let worker = worker.clone();
             async move { w.update(worker, mode, target).await }
@@ -131,7 +152,12 @@ impl Workers for RoutedWorkers {
     }
 
     /// Repeatable: the timer's number is derived from the invocation's key.
-    async fn schedule(&self, mut target: Target, mut invocation: Invocation, at: Timestamp) -> Result<String, WorkerError> {
+    async fn schedule(
+        &self,
+        mut target: Target,
+        mut invocation: Invocation,
+        at: Timestamp,
+    ) -> Result<String, WorkerError> {
         let worker = settle(&mut target, &mut invocation);
         self.route(&worker, Repeat::Yes, |w| {
             let (target, invocation) = (target.clone(), invocation.clone());
@@ -172,7 +198,12 @@ impl Workers for RoutedWorkers {
     }
 
     /// Made by the owner of the new worker: the history is read from the shared store.
-    async fn fork(&self, source: WorkerId, target: WorkerId, cut_off: OplogIndex) -> Result<(), WorkerError> {
+    async fn fork(
+        &self,
+        source: WorkerId,
+        target: WorkerId,
+        cut_off: OplogIndex,
+    ) -> Result<(), WorkerError> {
         self.route(&target, Repeat::No, |w| {
             let (source, target) = (source.clone(), target.clone());
             async move { w.fork(source, target, cut_off).await }
@@ -180,7 +211,12 @@ impl Workers for RoutedWorkers {
         .await
     }
 
-    async fn oplog(&self, worker: WorkerId, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+    async fn oplog(
+        &self,
+        worker: WorkerId,
+        from: OplogPosition,
+        count: u64,
+    ) -> Result<OplogPage, WorkerError> {
         self.route(&worker, Repeat::Yes, |w| {
             let worker = worker.clone();
             async move { w.oplog(worker, from, count).await }
@@ -202,7 +238,11 @@ impl Workers for RoutedWorkers {
         .await
     }
 
-    async fn list_directory(&self, target: WorkerId, path: &str) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
+    async fn list_directory(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
         self.route(&target, Repeat::Yes, |w| {
             let target = target.clone();
             async move { w.list_directory(target, path).await }
@@ -210,7 +250,11 @@ impl Workers for RoutedWorkers {
         .await
     }
 
-    async fn read_file(&self, target: WorkerId, path: &str) -> Result<FileContent<Bytes>, WorkerError> {
+    async fn read_file(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Bytes>, WorkerError> {
         self.route(&target, Repeat::Yes, |w| {
             let target = target.clone();
             async move { w.read_file(target, path).await }

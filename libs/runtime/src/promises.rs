@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use emet_model::{ComponentId, PromiseId, WorkerError, WorkerId};
-use emet_shard_map::shard_of;
+use emet_shard_map::{DEFAULT_SHARDS, shard_of};
 use emet_storage::{Batch, KvStore};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,6 @@ pub enum PromiseState {
 #[derive(Clone)]
 pub struct Promises {
     kv: Arc<dyn KvStore>,
-    /// How many shards there are: promises are kept with the shard of the worker that made them.
-    shards: u32,
     /// Tells those who wait in memory that some promise of this node was completed.
     completed: Arc<Notify>,
 }
@@ -59,32 +57,33 @@ fn failed(error: impl std::fmt::Display) -> WorkerError {
 
 impl Promises {
     /// Promises in a store.
-    pub fn new(kv: Arc<dyn KvStore>, shards: u32) -> Self {
-        Self { kv, shards, completed: Arc::new(Notify::new()) }
+    pub fn new(kv: Arc<dyn KvStore>) -> Self {
+        Self { kv, completed: Arc::new(Notify::new()) }
     }
 
-    /// A space of the shard of a worker. The braces keep everything of a shard together in a store
-    /// that spreads keys.
-    fn shard_space(&self, worker: &WorkerId, name: &str) -> String {
-        let shard = shard_of(worker.component_id.0, &worker.worker_name, self.shards);
+    /// A space of the shard of a worker: promises move with the worker that made them. The braces
+    /// keep everything of a shard together in a store that spreads keys.
+    fn shard_space(worker: &WorkerId, name: &str) -> String {
+        let shard = shard_of(worker.component_id.0, &worker.worker_name, DEFAULT_SHARDS);
         format!("{{s{shard}}}{name}")
     }
 
     /// Where the promises of a worker are.
-    fn space(&self, worker: &WorkerId) -> String {
-        self.shard_space(worker, "promises")
+    fn space(worker: &WorkerId) -> String {
+        Self::shard_space(worker, "promises")
     }
 
     /// Where it is noted who waits for them.
-    fn waiters(&self, worker: &WorkerId) -> String {
-        self.shard_space(worker, "promise-waiters")
+    fn waiters(worker: &WorkerId) -> String {
+        Self::shard_space(worker, "promise-waiters")
     }
 
     /// Makes a promise, unless it exists.
     pub async fn create(&self, id: &PromiseId) -> Result<(), WorkerError> {
-        let space = self.space(&id.worker_id);
+        let space = Self::space(&id.worker_id);
         let key = key(id);
-        let batch = Batch::new().if_absent(space.clone(), key.clone()).put(space,
+        let batch = Batch::new().if_absent(space.clone(), key.clone()).put(
+            space,
             key,
             Bytes::from_static(&[PENDING]),
         );
@@ -93,7 +92,7 @@ impl Promises {
 
     /// The state; none if there is no such promise.
     pub async fn get(&self, id: &PromiseId) -> Result<Option<PromiseState>, WorkerError> {
-        let space = self.space(&id.worker_id);
+        let space = Self::space(&id.worker_id);
         let found = self.kv.get(&space, &key(id)).await.map_err(failed)?;
         Ok(found.map(|record| match record.first() {
             Some(&COMPLETE) => PromiseState::Complete(record.slice(1..)),
@@ -103,11 +102,12 @@ impl Promises {
 
     /// Completes a promise: the first one wins. False if it was complete before.
     pub async fn complete(&self, id: &PromiseId, data: &[u8]) -> Result<bool, WorkerError> {
-        let space = self.space(&id.worker_id);
+        let space = Self::space(&id.worker_id);
         let key = key(id);
         let record: Bytes = [&[COMPLETE], data].concat().into();
         let pending = Bytes::from_static(&[PENDING]);
-        let batch = Batch::new().if_equal(space.clone(), key.clone(), pending).put(space, key, record);
+        let batch =
+            Batch::new().if_equal(space.clone(), key.clone(), pending).put(space, key, record);
         if self.kv.apply(batch).await.map_err(failed)? {
             return Ok(true);
         }
@@ -120,20 +120,21 @@ impl Promises {
     /// Notes that a worker waits for a promise. To be called before looking at its state, so that
     /// whoever completes it either sees the waiter or is seen by it.
     pub async fn add_waiter(&self, id: &PromiseId, waiter: &WorkerId) -> Result<(), WorkerError> {
-        let space = self.waiters(&id.worker_id);
+        let space = Self::waiters(&id.worker_id);
         let key = [key(id), prefix(waiter)].concat();
         self.kv.apply(Batch::new().put(space, key, Bytes::new())).await.map_err(failed).map(drop)
     }
 
     /// Takes the workers that wait for a promise.
     pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
-        let space = self.waiters(&id.worker_id);
+        let space = Self::waiters(&id.worker_id);
         let prefix = key(id);
         let found = self.kv.scan(&space, &prefix, None, usize::MAX).await.map_err(failed)?;
         let waiters =
             found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
-        let batch =
-            found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
+        let batch = found
+            .into_iter()
+            .fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
         self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(waiters)
@@ -148,14 +149,14 @@ impl Promises {
 
     /// Removes a promise.
     pub async fn delete(&self, id: &PromiseId) -> Result<(), WorkerError> {
-        let space = self.space(&id.worker_id);
+        let space = Self::space(&id.worker_id);
         self.kv.apply(Batch::new().delete(space, key(id))).await.map_err(failed).map(drop)
     }
 
     /// Removes all promises of a worker, and who waits for them.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         let prefix = prefix(worker);
-        for space in [self.waiters(worker), self.space(worker)] {
+        for space in [Self::waiters(worker), Self::space(worker)] {
             loop {
                 let found = self.kv.scan(&space, &prefix, None, 1000).await.map_err(failed)?;
                 if found.is_empty() {

@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 /// The owner every shard should have, given where each is (or is on its way to).
 ///
 /// Without executors there is no owner. Owners that are not among the executors do not count.
-pub(crate) fn plan(executors: &[ExecutorId], present: &[Option<ExecutorId>]) -> Vec<Option<ExecutorId>> {
+pub(crate) fn plan(
+    executors: &[ExecutorId],
+    present: &[Option<ExecutorId>],
+) -> Vec<Option<ExecutorId>> {
     if executors.is_empty() {
         return vec![None; present.len()];
     }
@@ -31,7 +34,8 @@ struct Shares {
 
 impl Shares {
     fn new(executors: &[ExecutorId], present: &[Option<ExecutorId>]) -> Self {
-        let mut by_executor: BTreeMap<_, Vec<ShardId>> = executors.iter().map(|id| (*id, Vec::new())).collect();
+        let mut by_executor: BTreeMap<_, Vec<ShardId>> =
+            executors.iter().map(|id| (*id, Vec::new())).collect();
         for (shard, owner) in (0..).zip(present) {
             if let Some(shards) = owner.and_then(|owner| by_executor.get_mut(&owner)) {
                 shards.push(shard);
@@ -64,8 +68,11 @@ impl Shares {
 
     /// Gives every shard that nobody keeps to the executor with room that prefers it most.
     fn spread(self, mut kept: Vec<Option<ExecutorId>>) -> Vec<Option<ExecutorId>> {
-        let mut room: BTreeMap<ExecutorId, usize> =
-            self.by_executor.iter().map(|(id, shards)| (*id, self.size(*id).saturating_sub(shards.len()))).collect();
+        let mut room: BTreeMap<ExecutorId, usize> = self
+            .by_executor
+            .iter()
+            .map(|(id, shards)| (*id, self.size(*id).saturating_sub(shards.len())))
+            .collect();
         for (shard, slot) in (0..).zip(&mut kept) {
             if slot.is_some() {
                 continue;
@@ -82,12 +89,19 @@ impl Shares {
 
 /// Even sizes that add up to all shards. Those that have most now are the larger ones, so that
 /// they need not give one away.
-fn sizes(by_executor: &BTreeMap<ExecutorId, Vec<ShardId>>, shards: usize) -> BTreeMap<ExecutorId, usize> {
+fn sizes(
+    by_executor: &BTreeMap<ExecutorId, Vec<ShardId>>,
+    shards: usize,
+) -> BTreeMap<ExecutorId, usize> {
     let (least, larger) = (shards / by_executor.len(), shards % by_executor.len());
     let mut by_load: Vec<(Reverse<usize>, ExecutorId)> =
         by_executor.iter().map(|(id, shards)| (Reverse(shards.len()), *id)).collect();
     by_load.sort_unstable();
-    by_load.into_iter().enumerate().map(|(place, (_, id))| (id, least + usize::from(place < larger))).collect()
+    by_load
+        .into_iter()
+        .enumerate()
+        .map(|(place, (_, id))| (id, least + usize::from(place < larger)))
+        .collect()
 }
 
 /// How much an executor prefers a shard: any fixed function that looks random. Replicas must agree

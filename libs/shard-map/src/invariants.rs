@@ -45,7 +45,11 @@ pub fn epochs_rise(before: &ShardMap, after: &ShardMap) -> Result<(), Broken> {
 }
 
 /// S3: a shard leaves a living owner only by that owner's word.
-pub fn owners_let_go_first(before: &ShardMap, command: &Command, after: &ShardMap) -> Result<(), Broken> {
+pub fn owners_let_go_first(
+    before: &ShardMap,
+    command: &Command,
+    after: &ShardMap,
+) -> Result<(), Broken> {
     for ((id, old), (_, new)) in before.shards().zip(after.shards()) {
         let Some(owner) = old.owner.filter(|owner| new.owner != Some(*owner)) else { continue };
         let let_go = match command {
@@ -73,7 +77,9 @@ pub fn shares_are_even(map: &ShardMap) -> Result<(), Broken> {
     }
     let (most, least) = (shares.values().max(), shares.values().min());
     match (most, least) {
-        (Some(most), Some(least)) if most - least > 1 => broken("S4", format!("shares from {least} to {most}")),
+        (Some(most), Some(least)) if most - least > 1 => {
+            broken("S4", format!("shares from {least} to {most}"))
+        }
         _ => Ok(()),
     }
 }
@@ -94,7 +100,10 @@ pub fn versions_rise(before: &ShardMap, after: &ShardMap) -> Result<(), Broken> 
     if after.version() == expected {
         return Ok(());
     }
-    broken("S6", format!("version {} after {}, changed: {}", after.version(), before.version(), !same))
+    broken(
+        "S6",
+        format!("version {} after {}, changed: {}", after.version(), before.version(), !same),
+    )
 }
 
 /// Whether a command spreads the shards anew.

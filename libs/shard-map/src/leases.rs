@@ -20,9 +20,16 @@ impl Leases {
     /// `lease` is the time an executor may go on after it *sent* a heartbeat; here a tenth is added,
     /// because the two clocks need not run equally fast. The predecessor may have granted leases
     /// until [`Self::quorum_age`] after this leader was elected, so that is added once.
-    pub fn elected(lease: Duration, members: impl IntoIterator<Item = ExecutorId>, now: Duration) -> Self {
+    pub fn elected(
+        lease: Duration,
+        members: impl IntoIterator<Item = ExecutorId>,
+        now: Duration,
+    ) -> Self {
         let first = now + lease + lease / 10 + Self::quorum_age(lease);
-        Self { lease: lease + lease / 10, ends: members.into_iter().map(|id| (id, first)).collect() }
+        Self {
+            lease: lease + lease / 10,
+            ends: members.into_iter().map(|id| (id, first)).collect(),
+        }
     }
 
     /// A leader grants leases only if a quorum confirmed it within this time.

@@ -111,7 +111,11 @@ pub struct ShardMap {
 impl ShardMap {
     /// A map of shards that nobody owns.
     pub fn new(shards: u32) -> Self {
-        Self { version: 0, executors: BTreeMap::new(), shards: vec![Shard::default(); shards as usize] }
+        Self {
+            version: 0,
+            executors: BTreeMap::new(),
+            shards: vec![Shard::default(); shards as usize],
+        }
     }
 
     /// Rises with every change of the map.
@@ -197,10 +201,15 @@ impl ShardMap {
 
     /// Brings every shard on the way to where [`assign::plan`] wants it.
     fn rebalance(&mut self) {
-        let active: Vec<ExecutorId> =
-            self.executors.iter().filter(|(_, e)| e.state == ExecutorState::Active).map(|(id, _)| *id).collect();
+        let active: Vec<ExecutorId> = self
+            .executors
+            .iter()
+            .filter(|(_, e)| e.state == ExecutorState::Active)
+            .map(|(id, _)| *id)
+            .collect();
         // A shard on its way counts where it goes to.
-        let present: Vec<Option<ExecutorId>> = self.shards.iter().map(|s| s.target.or(s.owner)).collect();
+        let present: Vec<Option<ExecutorId>> =
+            self.shards.iter().map(|s| s.target.or(s.owner)).collect();
         let planned = assign::plan(&active, &present);
         for (shard, wanted) in self.shards.iter_mut().zip(planned) {
             let alive = shard.owner.filter(|owner| self.executors.contains_key(owner));
@@ -233,7 +242,10 @@ impl ShardMap {
 
     /// Where the workers of every shard are reached.
     pub fn routing(&self) -> RoutingTable {
-        let members = self.executors.iter().map(|(id, e)| Member { executor: *id, address: e.address.clone() });
+        let members = self
+            .executors
+            .iter()
+            .map(|(id, e)| Member { executor: *id, address: e.address.clone() });
         let members: Vec<Member> = members.collect();
         let position = |owner: ExecutorId| members.iter().position(|m| m.executor == owner);
         let owners = self.shards.iter().map(|s| {

@@ -140,7 +140,10 @@ fn a_ring_is_less_even_and_moves_more() {
         settle(&mut grown);
         our_moves += moved(&map, &grown);
     }
-    assert!(our_moves < ring_moves, "fewest moves: {our_moves}, ring with bounded load: {ring_moves}");
+    assert!(
+        our_moves < ring_moves,
+        "fewest moves: {our_moves}, ring with bounded load: {ring_moves}"
+    );
 }
 
 /// Consistent hashing with a load bound of 1.1: the first candidate with room takes the shard.
@@ -151,7 +154,11 @@ fn bounded_ring(executors: u8, shards: u32) -> Vec<u8> {
     let mut load: HashMap<u8, usize> = HashMap::new();
     (0..shards)
         .map(|shard| {
-            let chosen = ring.calc_candidates(&shard).find(|n| load.get(&n.key).copied().unwrap_or(0) < bound).unwrap().key;
+            let chosen = ring
+                .calc_candidates(&shard)
+                .find(|n| load.get(&n.key).copied().unwrap_or(0) < bound)
+                .unwrap()
+                .key;
             *load.entry(chosen).or_default() += 1;
             chosen
         })

@@ -44,7 +44,9 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match cli.command {
-        Command::Client(command) => return emet_cli::execute(command, &cli.options, Cli::command()),
+        Command::Client(command) => {
+            return emet_cli::execute(command, &cli.options, Cli::command());
+        }
         Command::Cluster(command) => return show(cluster::status::run(&command)),
         Command::Server(args) => server::run(&args),
         Command::ShardManager(args) => cluster::manager::run(&args),
@@ -65,7 +67,11 @@ fn main() -> ExitCode {
 fn show(output: anyhow::Result<String>) -> ExitCode {
     let (mut out, text, code) = match output {
         Ok(text) => (Box::new(std::io::stdout()) as Box<dyn Write>, text, ExitCode::SUCCESS),
-        Err(error) => (Box::new(std::io::stderr()) as Box<dyn Write>, format!("error: {error:#}\n"), ExitCode::FAILURE),
+        Err(error) => (
+            Box::new(std::io::stderr()) as Box<dyn Write>,
+            format!("error: {error:#}\n"),
+            ExitCode::FAILURE,
+        ),
     };
     match out.write_all(text.as_bytes()) {
         Ok(()) => code,

@@ -5,7 +5,6 @@ use emet_api::{Components, Workers};
 use emet_model::RetryPolicy;
 use emet_runtime::network::{Network, NetworkPolicy};
 use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node, Promises, engine};
-use emet_shard_map::DEFAULT_SHARDS;
 use emet_worker_executor::{Executor, ExecutorOptions, Stores};
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
@@ -38,10 +37,15 @@ pub(crate) struct NewNode {
 }
 
 /// The compiled components of a process.
-pub(crate) fn component_cache(instances: u32, stores: &Stores, components: Arc<dyn Components>) -> Result<ComponentCache> {
+pub(crate) fn component_cache(
+    instances: u32,
+    stores: &Stores,
+    components: Arc<dyn Components>,
+) -> Result<ComponentCache> {
     let engine = engine::engine(engine::EngineLimits { instances: instances.saturating_add(16) })
         .map_err(|e| anyhow::anyhow!("cannot make the engine: {e:#}"))?;
-    ComponentCache::new(engine, stores.blobs.clone(), components).map_err(|e| anyhow::anyhow!("cannot make the linker: {e:#}"))
+    ComponentCache::new(engine, stores.blobs.clone(), components)
+        .map_err(|e| anyhow::anyhow!("cannot make the linker: {e:#}"))
 }
 
 impl NodeArgs {
@@ -57,16 +61,18 @@ impl NodeArgs {
         let cache = component_cache(self.max_loaded, stores, components.clone())?;
         // What an earlier process left behind is of no use: workers rebuild their directories.
         drop(std::fs::remove_dir_all(work_dir));
-        std::fs::create_dir_all(work_dir).context("cannot make the directory of the workers' files")?;
+        std::fs::create_dir_all(work_dir)
+            .context("cannot make the directory of the workers' files")?;
         let network = self.network(policy);
         let node = Arc::new(Node {
             kv: stores.kv.clone(),
             blobs: stores.blobs.clone(),
-            promises: Promises::new(stores.kv.clone(), DEFAULT_SHARDS),
+            promises: Promises::new(stores.kv.clone()),
             components,
             workers: OnceLock::new(),
             memory: MemoryBudget::new(self.memory_mib.map_or_else(default_memory, |mib| mib << 20)),
-            suspend_after: Duration::try_from_secs_f64(self.suspend_after).context("--suspend-after is not a duration")?,
+            suspend_after: Duration::try_from_secs_f64(self.suspend_after)
+                .context("--suspend-after is not a duration")?,
             http: HttpClient::new(network.clone()),
             network,
             retry_policy: RetryPolicy::default(),
@@ -95,7 +101,10 @@ impl NewNode {
 }
 
 /// The figures of a node: name, help, value.
-pub(crate) fn gauges(executor: &Executor, memory: &MemoryBudget) -> Vec<(&'static str, &'static str, u64)> {
+pub(crate) fn gauges(
+    executor: &Executor,
+    memory: &MemoryBudget,
+) -> Vec<(&'static str, &'static str, u64)> {
     let (actors, loaded) = executor.counts();
     vec![
         ("emet_workers_active", "Workers with an actor", actors as u64),
@@ -108,6 +117,8 @@ pub(crate) fn gauges(executor: &Executor, memory: &MemoryBudget) -> Vec<(&'stati
 /// A share of the machine's memory; where it cannot be told, of a small machine's.
 fn default_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let total = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
     total.unwrap_or(2 << 20).saturating_mul(1024) / 10 * 6
 }

@@ -40,16 +40,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 async fn serve(args: &Args) -> Result<()> {
     let data = &args.data_dir;
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-    let listener = tokio::net::TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
-    let store = Embedded::open(&data.join("store")).map_err(|e| anyhow::anyhow!("cannot open the store: {e}"))?;
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("cannot make the data directory {}", data.display()))?;
+    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
+        format!("cannot listen on {}; choose another address with --listen", args.listen)
+    })?;
+    let store = Embedded::open(&data.join("store"))
+        .map_err(|e| anyhow::anyhow!("cannot open the store: {e}"))?;
     let blobs = FsBlob::open(data.join("blobs")).context("cannot open the object store")?;
     let stores = Stores { log: store.log(), kv: store.kv(), blobs: Arc::new(blobs) };
     let executor = start(args, stores).await?;
     let address = listener.local_addr()?;
-    tracing::info!("emet {} is ready: http://{address} (API), http://{address}/docs (documentation)", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        "emet {} is ready: http://{address} (API), http://{address}/docs (documentation)",
+        env!("CARGO_PKG_VERSION")
+    );
     let app = router(executor.state);
     axum::serve(listener, app).with_graceful_shutdown(process::stop_signal()).await?;
     tracing::info!("stopping");
@@ -64,8 +69,14 @@ struct Running {
 
 async fn start(args: &Args, stores: Stores) -> Result<Running> {
     let (components, mut uploads) = ComponentService::new(stores.kv.clone(), stores.blobs.clone());
-    let node = args.node.build(&args.data_dir.join("work"), &stores, components.clone(), NetworkPolicy::open())?;
-    let executor = Executor::start(node.node.clone(), stores, node.cache, args.node.executor_options());
+    let node = args.node.build(
+        &args.data_dir.join("work"),
+        &stores,
+        components.clone(),
+        NetworkPolicy::open(),
+    )?;
+    let executor =
+        Executor::start(node.node.clone(), stores, node.cache, args.node.executor_options());
     let node = node.node;
     let compiling = Arc::new(Mutex::new(0usize));
     let (compiler, counter) = (executor.clone(), compiling.clone());
@@ -75,7 +86,9 @@ async fn start(args: &Args, stores: Stores) -> Result<Running> {
             let started = std::time::Instant::now();
             match compiler.prepare(id).await {
                 Ok(()) => tracing::info!(component = %id, elapsed = ?started.elapsed(), "compiled"),
-                Err(error) => tracing::warn!(component = %id, %error, "the component cannot be run"),
+                Err(error) => {
+                    tracing::warn!(component = %id, %error, "the component cannot be run")
+                }
             }
             *counter.lock() -= 1;
         }

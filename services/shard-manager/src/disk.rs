@@ -2,7 +2,7 @@
 //! length, checksum and content.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"EMETRFT1";
@@ -21,7 +21,8 @@ fn checksum(length: [u8; 4], content: &[u8]) -> u32 {
 }
 
 fn encode(content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-    let length = u32::try_from(content.len()).map_err(|_| io::Error::other("a record is larger than 4 GiB"))?;
+    let length = u32::try_from(content.len())
+        .map_err(|_| io::Error::other("a record is larger than 4 GiB"))?;
     let length = length.to_le_bytes();
     out.extend_from_slice(&length);
     out.extend_from_slice(&checksum(length, content).to_le_bytes());
@@ -31,7 +32,10 @@ fn encode(content: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
 
 /// A record at the start of some bytes.
 enum Found<'a> {
-    Record { content: &'a [u8], rest: &'a [u8] },
+    Record {
+        content: &'a [u8],
+        rest: &'a [u8],
+    },
     /// The bytes end before the record does, or its end is the end of the bytes and it is damaged:
     /// what a write leaves that a crash cut short.
     Torn,
@@ -41,7 +45,9 @@ enum Found<'a> {
 
 fn decode(bytes: &[u8]) -> Found<'_> {
     let Some((header, rest)) = bytes.split_at_checked(HEADER) else { return Found::Torn };
-    let (Some(length), Some(sum)) = (header.first_chunk::<4>(), header.last_chunk::<4>()) else { return Found::Torn };
+    let (Some(length), Some(sum)) = (header.first_chunk::<4>(), header.last_chunk::<4>()) else {
+        return Found::Torn;
+    };
     let size = usize::try_from(u32::from_le_bytes(*length)).unwrap_or(usize::MAX);
     let Some((content, rest)) = rest.split_at_checked(size) else { return Found::Torn };
     match (checksum(*length, content) == u32::from_le_bytes(*sum), rest.is_empty()) {
@@ -77,7 +83,9 @@ pub(crate) fn replace(path: &Path, records: &[Vec<u8>]) -> io::Result<()> {
 /// The one record of a file that [`replace`] wrote.
 pub(crate) fn read_one(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let Some(bytes) = read_file(path)? else { return Ok(None) };
-    let records = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged(path, "is not a file of the shard manager"))?;
+    let records = bytes
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| damaged(path, "is not a file of the shard manager"))?;
     match decode(records) {
         Found::Record { content, rest: [] } => Ok(Some(content.to_vec())),
         _ => Err(damaged(path, "is damaged")),
@@ -101,7 +109,9 @@ impl RecordFile {
                 MAGIC.to_vec()
             }
         };
-        let mut left = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged(&path, "is not a file of the shard manager"))?;
+        let mut left = bytes
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| damaged(&path, "is not a file of the shard manager"))?;
         let mut records = Vec::new();
         while !left.is_empty() {
             match decode(left) {
@@ -139,15 +149,8 @@ impl RecordFile {
     }
 }
 
-/// Reads from a file what is left of it; used by nothing but tests of damage.
 #[cfg(test)]
-pub(crate) fn read_all(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
-    bytes
-}
-
-#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -161,9 +164,9 @@ mod tests {
         let path = dir.path().join("log");
         let (mut file, _) = RecordFile::open(path.clone()).unwrap();
         file.append(&records(4)).unwrap();
-        let whole = read_all(&path);
+        let whole = std::fs::read(&path).unwrap();
         file.append(&[b"unconfirmed".to_vec()]).unwrap();
-        let longer = read_all(&path);
+        let longer = std::fs::read(&path).unwrap();
         for length in whole.len()..longer.len() {
             std::fs::write(&path, &longer[..length]).unwrap();
             let (mut file, found) = RecordFile::open(path.clone()).unwrap();
@@ -180,7 +183,7 @@ mod tests {
         let path = dir.path().join("log");
         let (mut file, _) = RecordFile::open(path.clone()).unwrap();
         file.append(&records(4)).unwrap();
-        let mut bytes = read_all(&path);
+        let mut bytes = std::fs::read(&path).unwrap();
         let middle = MAGIC.len() + HEADER + HEADER;
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).unwrap();
@@ -195,7 +198,7 @@ mod tests {
         replace(&path, &[b"one".to_vec()]).unwrap();
         replace(&path, &[b"two".to_vec()]).unwrap();
         assert_eq!(read_one(&path).unwrap().unwrap(), b"two");
-        let mut bytes = read_all(&path);
+        let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert!(read_one(&path).is_err());

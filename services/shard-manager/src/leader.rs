@@ -46,7 +46,8 @@ impl Leadership {
     /// lead, or a quorum has not confirmed that lately, or the lease has ended already.
     pub(crate) fn renew(&self, executor: ExecutorId) -> bool {
         let mut state = self.state.lock();
-        let fresh = state.confirmed.is_some_and(|at| at.elapsed() <= Leases::quorum_age(self.lease));
+        let fresh =
+            state.confirmed.is_some_and(|at| at.elapsed() <= Leases::quorum_age(self.lease));
         match (&mut state.leases, fresh) {
             (Some(leases), true) => leases.renew(executor, self.now()),
             _ => false,
@@ -61,7 +62,12 @@ impl Leadership {
     }
 
     /// Takes over what the consensus library says of leadership.
-    fn observe(&self, leads: bool, confirmed: Option<Instant>, members: impl Iterator<Item = ExecutorId>) {
+    fn observe(
+        &self,
+        leads: bool,
+        confirmed: Option<Instant>,
+        members: impl Iterator<Item = ExecutorId>,
+    ) {
         let mut state = self.state.lock();
         if !leads {
             *state = State::default();
@@ -96,7 +102,8 @@ pub(crate) async fn run(manager: Manager) {
             return;
         }
         let leads = manager.leads();
-        let confirmed = metrics.borrow_and_update().millis_since_quorum_ack.map(Duration::from_millis);
+        let confirmed =
+            metrics.borrow_and_update().millis_since_quorum_ack.map(Duration::from_millis);
         let confirmed = match changed {
             // The figure is as old as the last change.
             Ok(_) => confirmed.and_then(|age| Instant::now().checked_sub(age)),

@@ -40,7 +40,9 @@ fn encode<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
 }
 
 /// Runs file operations where they may block.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
@@ -71,10 +73,16 @@ impl LogStore {
                 }
             }
         }
-        Ok(Self { inner: Arc::new(Mutex::new(Inner { file, entries, purged })), vote: directory.join("vote") })
+        Ok(Self {
+            inner: Arc::new(Mutex::new(Inner { file, entries, purged })),
+            vote: directory.join("vote"),
+        })
     }
 
-    async fn change(&self, change: impl FnOnce(&mut Inner) -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    async fn change(
+        &self,
+        change: impl FnOnce(&mut Inner) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
         let inner = self.inner.clone();
         blocking(move || change(&mut inner.lock())).await
     }
@@ -114,7 +122,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         serde_json::from_slice(&bytes).map(Some).map_err(|e| failed(io::Error::other(e)))
     }
 
-    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
+    async fn append<I>(
+        &mut self,
+        entries: I,
+        callback: LogFlushed<TypeConfig>,
+    ) -> Result<(), StorageError>
     where
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
@@ -122,7 +134,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let appended = self
             .change(move |inner| {
-                let records = entries.iter().map(|entry| encode(&Record::Entry(entry.clone()))).collect::<io::Result<Vec<_>>>()?;
+                let records = entries
+                    .iter()
+                    .map(|entry| encode(&Record::Entry(entry.clone())))
+                    .collect::<io::Result<Vec<_>>>()?;
                 inner.file.append(&records)?;
                 inner.entries.extend(entries.into_iter().map(|entry| (entry.log_id.index, entry)));
                 Ok(())

@@ -18,6 +18,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tonic::transport::Endpoint;
 
 /// Entries between snapshots, and entries kept behind one.
 const SNAPSHOT_EVERY: u64 = 500;
@@ -42,8 +43,9 @@ impl FromStr for Peer {
         let wrong = || format!("not a member: {text}; write id=host:port, such as 1=10.0.0.1:9002");
         let (id, address) = text.split_once('=').ok_or_else(wrong)?;
         let id = id.parse().ok().filter(|id| *id > 0).ok_or_else(wrong)?;
-        let address = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        channel(&address, ChannelOptions::default()).map_err(|_| wrong())?;
+        let address =
+            if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        Endpoint::from_shared(address.clone()).map_err(|_| wrong())?;
         Ok(Self { id, address })
     }
 }
@@ -172,8 +174,15 @@ impl Manager {
     /// # Errors
     /// As [`Self::execute`].
     pub async fn change_membership(&self, members: Vec<Peer>) -> Result<(), ManagerError> {
-        let known: BTreeSet<u64> =
-            self.raft.metrics().borrow().membership_config.membership().nodes().map(|(id, _)| *id).collect();
+        let known: BTreeSet<u64> = self
+            .raft
+            .metrics()
+            .borrow()
+            .membership_config
+            .membership()
+            .nodes()
+            .map(|(id, _)| *id)
+            .collect();
         for member in members.iter().filter(|m| !known.contains(&m.id)) {
             let node = BasicNode::new(&member.address);
             self.raft.add_learner(member.id, node, true).await.map_err(write_error)?;
@@ -265,10 +274,17 @@ fn check(options: &Options) -> Result<(), ManagerError> {
         return Err(ManagerError::Options("two of the peers have the same number".into()));
     }
     if !ids.contains(&options.id) {
-        return Err(ManagerError::Options(format!("this shard manager has the number {}, which is not among the peers", options.id)));
+        return Err(ManagerError::Options(format!(
+            "this shard manager has the number {}, which is not among the peers",
+            options.id
+        )));
     }
     if ids.len() % 2 == 0 {
-        return Err(ManagerError::Options(format!("{} shard managers tolerate no more failures than {}: use 1, 3 or 5", ids.len(), ids.len() - 1)));
+        return Err(ManagerError::Options(format!(
+            "{} shard managers tolerate no more failures than {}: use 1, 3 or 5",
+            ids.len(),
+            ids.len() - 1
+        )));
     }
     if options.shards == 0 || options.lease.is_zero() {
         return Err(ManagerError::Options("shards and lease must not be zero".into()));
@@ -294,7 +310,9 @@ fn write_error(error: RaftError<u64, ClientWriteError<u64, BasicNode>>) -> Manag
         RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
             ManagerError::NotLeader { leader: forward.leader_node.map(|node| node.addr) }
         }
-        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => ManagerError::Options(error.to_string()),
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
+            ManagerError::Options(error.to_string())
+        }
         RaftError::Fatal(fatal) => ManagerError::Stopped(fatal.to_string()),
     }
 }
@@ -315,14 +333,19 @@ async fn found(manager: Manager, peers: Vec<Peer>) {
         match all_unfounded(&manager, &peers).await {
             Ok(true) => break,
             Ok(false) => {
-                tracing::warn!("the other shard managers belong to a group already: waiting for its leader");
+                tracing::warn!(
+                    "the other shard managers belong to a group already: waiting for its leader"
+                );
                 return;
             }
-            Err(missing) => tracing::debug!(missing, "waiting for a shard manager before the group is founded"),
+            Err(missing) => {
+                tracing::debug!(missing, "waiting for a shard manager before the group is founded")
+            }
         }
         tokio::time::sleep(FOUND_AGAIN).await;
     }
-    let members: BTreeMap<u64, BasicNode> = peers.into_iter().map(|p| (p.id, BasicNode::new(p.address))).collect();
+    let members: BTreeMap<u64, BasicNode> =
+        peers.into_iter().map(|p| (p.id, BasicNode::new(p.address))).collect();
     match manager.raft.initialize(members).await {
         Ok(()) => tracing::info!("the group of shard managers is founded"),
         Err(error) => tracing::warn!(%error, "the group of shard managers was not founded"),

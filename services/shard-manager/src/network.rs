@@ -3,12 +3,15 @@
 use crate::types::{Raft, TypeConfig};
 use emet_api::grpc::proto::shards as wire;
 use emet_api::grpc::{ChannelOptions, channel};
-use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable};
+use openraft::BasicNode;
+use openraft::error::{
+    InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable,
+};
 use openraft::network::{RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    VoteRequest, VoteResponse,
 };
-use openraft::BasicNode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -43,7 +46,10 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 }
 
 /// The answer of a member: JSON of `Result<reply, error>`.
-fn decode<T: DeserializeOwned, E: DeserializeOwned + std::error::Error>(id: u64, bytes: &[u8]) -> Result<T, RpcError<E>> {
+fn decode<T: DeserializeOwned, E: DeserializeOwned + std::error::Error>(
+    id: u64,
+    bytes: &[u8],
+) -> Result<T, RpcError<E>> {
     let result: Result<T, RaftError<u64, E>> =
         serde_json::from_slice(bytes).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
     result.map_err(|e| RPCError::RemoteError(RemoteError::new(id, e)))
@@ -56,7 +62,10 @@ fn failed<E: std::error::Error>(status: &Status) -> RpcError<E> {
     }
 }
 
-fn request<T: Serialize>(message: &T, deadline: Duration) -> Result<Request<wire::RaftMessage>, serde_json::Error> {
+fn request<T: Serialize>(
+    message: &T,
+    deadline: Duration,
+) -> Result<Request<wire::RaftMessage>, serde_json::Error> {
     let mut request = Request::new(wire::RaftMessage { json: serde_json::to_vec(message)?.into() });
     request.set_timeout(deadline);
     Ok(request)
@@ -64,9 +73,12 @@ fn request<T: Serialize>(message: &T, deadline: Duration) -> Result<Request<wire
 
 macro_rules! send {
     ($peer:expr, $method:ident, $message:expr, $option:expr) => {{
-        let request = request(&$message, $option.hard_ttl()).map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
+        let request = request(&$message, $option.hard_ttl())
+            .map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
         let Some(client) = &mut $peer.client else {
-            return Err(RPCError::Unreachable(Unreachable::new(&std::io::Error::other("the address is no URI"))));
+            return Err(RPCError::Unreachable(Unreachable::new(&std::io::Error::other(
+                "the address is no URI",
+            ))));
         };
         let reply = client.$method(request).await.map_err(|status| failed(&status))?;
         decode($peer.id, &reply.into_inner().json)
@@ -86,7 +98,10 @@ impl RaftNetwork<TypeConfig> for Peer {
         &mut self,
         rpc: InstallSnapshotRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<InstallSnapshotResponse<u64>, RPCError<u64, BasicNode, RaftError<u64, InstallSnapshotError>>> {
+    ) -> Result<
+        InstallSnapshotResponse<u64>,
+        RPCError<u64, BasicNode, RaftError<u64, InstallSnapshotError>>,
+    > {
         send!(self, install_snapshot, rpc, option)
     }
 
@@ -103,7 +118,8 @@ impl RaftNetwork<TypeConfig> for Peer {
 pub(crate) struct RaftService(pub(crate) Raft);
 
 fn parse<T: DeserializeOwned>(request: Request<wire::RaftMessage>) -> Result<T, Status> {
-    serde_json::from_slice(&request.into_inner().json).map_err(|e| Status::invalid_argument(e.to_string()))
+    serde_json::from_slice(&request.into_inner().json)
+        .map_err(|e| Status::invalid_argument(e.to_string()))
 }
 
 fn reply<T: Serialize>(result: &T) -> Result<Response<wire::RaftMessage>, Status> {
@@ -113,15 +129,24 @@ fn reply<T: Serialize>(result: &T) -> Result<Response<wire::RaftMessage>, Status
 
 #[tonic::async_trait]
 impl wire::raft_server::Raft for RaftService {
-    async fn append_entries(&self, request: Request<wire::RaftMessage>) -> Result<Response<wire::RaftMessage>, Status> {
+    async fn append_entries(
+        &self,
+        request: Request<wire::RaftMessage>,
+    ) -> Result<Response<wire::RaftMessage>, Status> {
         reply(&self.0.append_entries(parse(request)?).await)
     }
 
-    async fn vote(&self, request: Request<wire::RaftMessage>) -> Result<Response<wire::RaftMessage>, Status> {
+    async fn vote(
+        &self,
+        request: Request<wire::RaftMessage>,
+    ) -> Result<Response<wire::RaftMessage>, Status> {
         reply(&self.0.vote(parse(request)?).await)
     }
 
-    async fn install_snapshot(&self, request: Request<wire::RaftMessage>) -> Result<Response<wire::RaftMessage>, Status> {
+    async fn install_snapshot(
+        &self,
+        request: Request<wire::RaftMessage>,
+    ) -> Result<Response<wire::RaftMessage>, Status> {
         reply(&self.0.install_snapshot(parse(request)?).await)
     }
 }

@@ -41,7 +41,11 @@ pub(crate) fn status(error: &ManagerError) -> Status {
 impl Manager {
     /// Refuses what only the leader may do.
     pub(crate) fn lead(&self) -> Result<(), Status> {
-        if self.leads() { Ok(()) } else { Err(status(&ManagerError::NotLeader { leader: self.leader_address() })) }
+        if self.leads() {
+            Ok(())
+        } else {
+            Err(status(&ManagerError::NotLeader { leader: self.leader_address() }))
+        }
     }
 }
 
@@ -49,7 +53,10 @@ impl Manager {
 impl wire::shards_server::Shards for ShardsService {
     type ServeStream = BoxStream<'static, Result<wire::ManagerMessage, Status>>;
 
-    async fn serve(&self, request: Request<Streaming<wire::ExecutorMessage>>) -> Result<Response<Self::ServeStream>, Status> {
+    async fn serve(
+        &self,
+        request: Request<Streaming<wire::ExecutorMessage>>,
+    ) -> Result<Response<Self::ServeStream>, Status> {
         self.manager.lead()?;
         let messages = session::open(self.manager.clone(), request.into_inner()).await?;
         Ok(Response::new(messages.boxed()))
@@ -66,14 +73,24 @@ impl wire::shards_server::Shards for ShardsService {
             return Err(Status::unavailable("this shard manager knows no leader"));
         }
         let manager = self.manager.clone();
-        let tables = WatchStream::new(self.manager.map.clone()).map(|map| Ok(routing(&map.routing())));
+        let tables =
+            WatchStream::new(self.manager.map.clone()).map(|map| Ok(routing(&map.routing())));
         // A member that is cut off from the others would only tell old news.
         Ok(Response::new(tables.take_until(async move { manager.leaderless().await }).boxed()))
     }
 
-    async fn status(&self, _request: Request<wire::StatusRequest>) -> Result<Response<wire::StatusReply>, Status> {
-        let initialized = self.manager.raft.is_initialized().await.map_err(|e| Status::unavailable(e.to_string()))?;
-        let json = serde_json::to_vec(&self.manager.status()).map_err(|e| Status::internal(e.to_string()))?;
+    async fn status(
+        &self,
+        _request: Request<wire::StatusRequest>,
+    ) -> Result<Response<wire::StatusReply>, Status> {
+        let initialized = self
+            .manager
+            .raft
+            .is_initialized()
+            .await
+            .map_err(|e| Status::unavailable(e.to_string()))?;
+        let json = serde_json::to_vec(&self.manager.status())
+            .map_err(|e| Status::internal(e.to_string()))?;
         Ok(Response::new(wire::StatusReply { status_json: json.into(), initialized }))
     }
 
@@ -82,7 +99,8 @@ impl wire::shards_server::Shards for ShardsService {
         request: Request<wire::ChangeMembershipRequest>,
     ) -> Result<Response<wire::ChangeMembershipReply>, Status> {
         let members = request.into_inner().members;
-        let members: Vec<Peer> = members.into_iter().map(|m| Peer { id: m.id, address: m.address }).collect();
+        let members: Vec<Peer> =
+            members.into_iter().map(|m| Peer { id: m.id, address: m.address }).collect();
         if members.len() % 2 == 0 {
             return Err(Status::invalid_argument("a group has 1, 3 or 5 members"));
         }

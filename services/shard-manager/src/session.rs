@@ -24,7 +24,9 @@ pub(crate) async fn open(
 ) -> Result<impl Stream<Item = Result<wire::ManagerMessage, Status>> + Send, Status> {
     let first = incoming.message().await?.and_then(|message| message.kind);
     let Some(From::Join(join)) = first else {
-        return Err(Status::invalid_argument("the first message of an executor has to be its join"));
+        return Err(Status::invalid_argument(
+            "the first message of an executor has to be its join",
+        ));
     };
     let executor = executor_id(&join.executor_id)?;
     let register = Command::Register { executor, address: join.address };
@@ -76,8 +78,13 @@ impl Session {
     async fn tell_assignment(&mut self) -> Result<(), Status> {
         let map = self.manager.map.borrow().clone();
         let wanted = map.assignment(self.executor);
-        let wanted = wanted.ok_or_else(|| Status::aborted("the executor is no member: its lease has ended or it has left"))?;
-        let known = self.told.as_ref().is_some_and(|told| told.hold == wanted.hold && told.release == wanted.release);
+        let wanted = wanted.ok_or_else(|| {
+            Status::aborted("the executor is no member: its lease has ended or it has left")
+        })?;
+        let known = self
+            .told
+            .as_ref()
+            .is_some_and(|told| told.hold == wanted.hold && told.release == wanted.release);
         if !known {
             self.send(To::Assignment(assignment(&wanted, map.shard_count()))).await?;
             self.told = Some(wanted);
@@ -88,9 +95,13 @@ impl Session {
     async fn hear(&mut self, kind: From) -> Result<(), Status> {
         let executor = self.executor;
         let command = match kind {
-            From::Join(_) => return Err(Status::invalid_argument("an executor joins once per stream")),
+            From::Join(_) => {
+                return Err(Status::invalid_argument("an executor joins once per stream"));
+            }
             From::Heartbeat(heartbeat) => return self.renew(heartbeat.sequence).await,
-            From::HandedOver(handed) => Command::HandedOver { executor, shards: parse_held(&handed.shards) },
+            From::HandedOver(handed) => {
+                Command::HandedOver { executor, shards: parse_held(&handed.shards) }
+            }
             From::Leave(_) => {
                 // Told again even if nothing changes: then nobody takes its shards.
                 self.told = None;
@@ -112,6 +123,9 @@ impl Session {
 
     async fn send(&self, kind: To) -> Result<(), Status> {
         let message = wire::ManagerMessage { kind: Some(kind) };
-        self.outgoing.send(Ok(message)).await.map_err(|_| Status::cancelled("the executor has gone"))
+        self.outgoing
+            .send(Ok(message))
+            .await
+            .map_err(|_| Status::cancelled("the executor has gone"))
     }
 }

@@ -6,7 +6,8 @@ use crate::types::{Entry, LogId, StorageError, TypeConfig};
 use emet_shard_map::{Answer, ShardMap};
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    BasicNode, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageIOError, StoredMembership,
+    BasicNode, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
+    StorageIOError, StoredMembership,
 };
 use serde::{Deserialize, Serialize};
 use std::io::{self, Cursor};
@@ -60,14 +61,20 @@ impl StateMachine {
     ///
     /// # Errors
     /// The snapshot cannot be read, or was made for another number of shards.
-    pub(crate) fn open(directory: &Path, shards: u32) -> io::Result<(Self, watch::Receiver<Arc<ShardMap>>)> {
+    pub(crate) fn open(
+        directory: &Path,
+        shards: u32,
+    ) -> io::Result<(Self, watch::Receiver<Arc<ShardMap>>)> {
         let path = directory.join("snapshot");
         let (applied, membership, map) = match read_stored(&path)? {
             None => (None, Membership::default(), ShardMap::new(shards)),
             Some(stored) => (stored.meta.last_log_id, stored.meta.last_membership, stored.map),
         };
         if map.shard_count() != shards {
-            let reason = format!("the group has {} shards, not {shards}: their number cannot be changed", map.shard_count());
+            let reason = format!(
+                "the group has {} shards, not {shards}: their number cannot be changed",
+                map.shard_count()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
         let (sender, watched) = watch::channel(Arc::new(map));
@@ -119,8 +126,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_snapshot_builder(&mut self) -> Builder {
         let map = self.map.borrow().clone();
         let last = self.applied;
-        let snapshot_id = last.map_or_else(|| "empty".to_owned(), |id| format!("{}-{}", id.leader_id, id.index));
-        let meta = Meta { last_log_id: last, last_membership: self.membership.clone(), snapshot_id };
+        let snapshot_id =
+            last.map_or_else(|| "empty".to_owned(), |id| format!("{}-{}", id.leader_id, id.index));
+        let meta =
+            Meta { last_log_id: last, last_membership: self.membership.clone(), snapshot_id };
         Builder { stored: Stored { meta, map: ShardMap::clone(&map) }, path: self.path.clone() }
     }
 
@@ -128,9 +137,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(Box::new(Cursor::new(Vec::new())))
     }
 
-    async fn install_snapshot(&mut self, meta: &Meta, data: Box<Cursor<Vec<u8>>>) -> Result<(), StorageError> {
-        let map: ShardMap = serde_json::from_slice(data.get_ref())
-            .map_err(|e| StorageError::from(StorageIOError::read_snapshot(Some(meta.signature()), &e)))?;
+    async fn install_snapshot(
+        &mut self,
+        meta: &Meta,
+        data: Box<Cursor<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let map: ShardMap = serde_json::from_slice(data.get_ref()).map_err(|e| {
+            StorageError::from(StorageIOError::read_snapshot(Some(meta.signature()), &e))
+        })?;
         let stored = Stored { meta: meta.clone(), map };
         save(self.path.clone(), &stored).await?;
         self.applied = meta.last_log_id;

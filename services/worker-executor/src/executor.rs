@@ -2,21 +2,23 @@
 
 use crate::actor::{Actor, Arrival, Command, Done, Reply, ReplyTo, SHUTDOWN, Visible};
 use crate::calls;
-use crate::ownership::Ownership;
 use crate::files::{FileAnswer, FileRequest};
+use crate::ownership::Ownership;
 use crate::search::Query;
 use crate::timers::Timers;
 use crate::{listing, metadata, public};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage, OplogPosition,
-    RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation,
+    InvokeParameters, OplogPage, OplogPosition, RevertTarget, Target, WorkerEvent, WorkerEvents,
+    WorkerPage, Workers,
 };
 use emet_engine::Cause;
 use emet_model::{
-    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
-    VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
+    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp,
+    UpdateMode, VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata,
+    WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
@@ -152,7 +154,8 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
-        let handles: Vec<Handle> = self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
+        let handles: Vec<Handle> =
+            self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
         let stopped = handles.into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
@@ -165,7 +168,10 @@ impl Executor {
     /// Workers with an actor, and those in memory.
     pub fn counts(&self) -> (usize, usize) {
         let actors = self.shared.actors.lock();
-        let loaded = actors.values().filter_map(|s| s.get()).filter(|h| h.visible.loaded.load(Ordering::Acquire));
+        let loaded = actors
+            .values()
+            .filter_map(|s| s.get())
+            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
         (actors.len(), loaded.count())
     }
 
@@ -176,7 +182,9 @@ impl Executor {
 }
 
 fn gone() -> WorkerError {
-    WorkerError::unknown("the worker stopped before it answered; try again with the same idempotency key")
+    WorkerError::unknown(
+        "the worker stopped before it answered; try again with the same idempotency key",
+    )
 }
 
 impl Handle {
@@ -204,12 +212,18 @@ impl Handle {
 
 impl Shared {
     /// Metadata of a component version; versions never change.
-    pub(crate) async fn component(&self, id: VersionedComponentId) -> Result<Arc<Component>, WorkerError> {
+    pub(crate) async fn component(
+        &self,
+        id: VersionedComponentId,
+    ) -> Result<Arc<Component>, WorkerError> {
         if let Some(component) = self.known.lock().get(&id) {
             return Ok(component.clone());
         }
         let found = self.components.get(id.component_id, Some(id.version)).await;
-        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed { component_id: id, reason: e.to_string() };
+        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed {
+            component_id: id,
+            reason: e.to_string(),
+        };
         let component = Arc::new(found.map_err(failed)?);
         self.known.lock().insert(id, component.clone());
         Ok(component)
@@ -218,7 +232,9 @@ impl Shared {
     async fn latest(&self, component_id: ComponentId) -> Result<Component, WorkerError> {
         self.components.get(component_id, None).await.map_err(|e| {
             let reason = match e {
-                emet_api::ComponentError::NotFound(_) => "Could not find any component with the given id".to_owned(),
+                emet_api::ComponentError::NotFound(_) => {
+                    "Could not find any component with the given id".to_owned()
+                }
                 other => other.to_string(),
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
@@ -232,7 +248,10 @@ impl Shared {
                 return place;
             }
             self.evict_one();
-            let soon = tokio::time::timeout(Duration::from_millis(50), self.places.clone().acquire_owned());
+            let soon = tokio::time::timeout(
+                Duration::from_millis(50),
+                self.places.clone().acquire_owned(),
+            );
             if let Ok(Ok(place)) = soon.await {
                 return place;
             }
@@ -253,14 +272,21 @@ impl Shared {
     /// Removes an actor that has ended.
     pub(crate) fn forget(&self, writer: &Arc<OplogWriter>) {
         let mut actors = self.actors.lock();
-        let mine = actors.get(&writer.worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
+        let mine = actors
+            .get(&writer.worker)
+            .and_then(|s| s.get())
+            .is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
         if mine {
             actors.remove(&writer.worker);
         }
     }
 
     /// Removes an actor, if nobody has asked it anything.
-    pub(crate) fn forget_if_empty(&self, writer: &Arc<OplogWriter>, mailbox: &mpsc::UnboundedReceiver<Command>) -> bool {
+    pub(crate) fn forget_if_empty(
+        &self,
+        writer: &Arc<OplogWriter>,
+        mailbox: &mpsc::UnboundedReceiver<Command>,
+    ) -> bool {
         let mut actors = self.actors.lock();
         let empty = mailbox.is_empty();
         let mine = actors
@@ -428,8 +454,15 @@ impl Shared {
             // Under the lock an actor cannot leave between being found and being asked.
             let sent = {
                 let actors = self.actors.lock();
-                let present = actors.get(worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
-                if present { handle.sender.send(command) } else { Err(mpsc::error::SendError(command)) }
+                let present = actors
+                    .get(worker)
+                    .and_then(|s| s.get())
+                    .is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
+                if present {
+                    handle.sender.send(command)
+                } else {
+                    Err(mpsc::error::SendError(command))
+                }
             };
             match sent {
                 Ok(()) => return Ok(()),
@@ -498,7 +531,9 @@ impl Making {
     pub(crate) fn by(caller: Option<&Caller>) -> Self {
         match caller {
             None => Self::plain(),
-            Some(c) => Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) },
+            Some(c) => {
+                Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) }
+            }
         }
     }
 }
@@ -508,7 +543,12 @@ impl Handle {
     fn metadata(&self) -> WorkerMetadata {
         let busy = self.visible.busy.load(Ordering::Acquire);
         let mut metadata = self.writer.with_state(|s| metadata::metadata(&self.writer.worker, s));
-        if busy && matches!(metadata.status, WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying) {
+        if busy
+            && matches!(
+                metadata.status,
+                WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying
+            )
+        {
             metadata.status = WorkerStatus::Running;
         }
         metadata
@@ -628,7 +668,11 @@ impl Workers for Executor {
         }
     }
 
-    async fn interrupt(&self, worker: WorkerId, recover_immediately: bool) -> Result<(), WorkerError> {
+    async fn interrupt(
+        &self,
+        worker: WorkerId,
+        recover_immediately: bool,
+    ) -> Result<(), WorkerError> {
         let command = |reply| Command::Interrupt { recover_immediately, reply };
         match self.shared.ask(&worker, || None, command).await {
             Err(WorkerError::WorkerNotFound { .. }) => Ok(()),
@@ -640,11 +684,21 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, Command::Resume).await
     }
 
-    async fn update(&self, worker: WorkerId, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
+    async fn update(
+        &self,
+        worker: WorkerId,
+        mode: UpdateMode,
+        target: ComponentVersion,
+    ) -> Result<(), WorkerError> {
         self.shared.ask(&worker, || None, |reply| Command::Update { mode, target, reply }).await
     }
 
-    async fn schedule(&self, target: Target, invocation: ApiInvocation, at: Timestamp) -> Result<String, WorkerError> {
+    async fn schedule(
+        &self,
+        target: Target,
+        invocation: ApiInvocation,
+        at: Timestamp,
+    ) -> Result<String, WorkerError> {
         let InvokeParameters::Values(values) = invocation.parameters else {
             return Err(WorkerError::invalid("a scheduled invocation needs plain values"));
         };
@@ -671,7 +725,9 @@ impl Workers for Executor {
         for worker in waiters {
             match self.shared.wake(&worker).await {
                 Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => {}
-                Err(error) => tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken"),
+                Err(error) => {
+                    tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken")
+                }
             }
         }
         Ok(completed)
@@ -685,7 +741,12 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, |reply| Command::Cancel(key, reply)).await
     }
 
-    async fn fork(&self, source: WorkerId, target: WorkerId, cut_off: OplogIndex) -> Result<(), WorkerError> {
+    async fn fork(
+        &self,
+        source: WorkerId,
+        target: WorkerId,
+        cut_off: OplogIndex,
+    ) -> Result<(), WorkerError> {
         crate::fork::fork(&self.shared, source, target.clone(), cut_off).await?;
         // Making the actor lets the fork go on with what it inherited.
         self.shared.find(&target).await.map(drop)
@@ -713,17 +774,33 @@ impl Workers for Executor {
         public::page(&self.shared, &worker, from, count, Some(&query)).await
     }
 
-    async fn list_directory(&self, target: WorkerId, path: &str) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
+    async fn list_directory(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
         let request = FileRequest::List(path.to_owned());
-        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
+        match self
+            .shared
+            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
+            .await?
+        {
             FileAnswer::Nodes(nodes) => Ok(nodes),
             FileAnswer::Content(_) => Ok(FileContent::WrongKind),
         }
     }
 
-    async fn read_file(&self, target: WorkerId, path: &str) -> Result<FileContent<Bytes>, WorkerError> {
+    async fn read_file(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Bytes>, WorkerError> {
         let request = FileRequest::Read(path.to_owned());
-        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
+        match self
+            .shared
+            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
+            .await?
+        {
             FileAnswer::Content(content) => Ok(content),
             FileAnswer::Nodes(_) => Ok(FileContent::WrongKind),
         }

@@ -62,9 +62,9 @@ impl Member {
         let (leases, lease_end) = watch::channel(Instant::now());
         tokio::spawn(fence_in_time(executor.clone(), lease_end));
         let reconciler = Reconciler::new(executor.clone(), frees);
-        let run = Run { id, options, wishes, leases, reconciler };
+        let run = Run { options, wishes, leases, reconciler };
         tokio::spawn(async move {
-            run.run(&executor_of(&id)).await;
+            run.run(&id.to_string()).await;
             ends.send_replace(true);
         });
         Self { id, executor, wish, free, ended }
@@ -78,7 +78,8 @@ impl Member {
         if tokio::time::timeout(patience, free.wait_for(|free| *free)).await.is_err() {
             tracing::warn!("not all shards were handed over in time");
         }
-        let held: Vec<_> = self.executor.shared.ownership.held().iter().map(|held| held.shard).collect();
+        let held: Vec<_> =
+            self.executor.shared.ownership.held().iter().map(|held| held.shard).collect();
         self.executor.release(&held).await;
         self.wish.send_replace(Wish::Gone);
         let mut ended = self.ended.clone();
@@ -87,12 +88,7 @@ impl Member {
     }
 }
 
-fn executor_of(id: &ExecutorId) -> String {
-    id.to_string()
-}
-
 struct Run {
-    id: ExecutorId,
     options: MembershipOptions,
     wishes: watch::Receiver<Wish>,
     leases: watch::Sender<Instant>,
@@ -107,7 +103,8 @@ impl Run {
         loop {
             let Some(manager) = leader.take().or_else(|| managers.next()) else { return };
             let wishes = self.wishes.clone();
-            let session = Session { id, address: &self.options.address, wishes, leases: &self.leases };
+            let session =
+                Session { id, address: &self.options.address, wishes, leases: &self.leases };
             match session.run(&manager, &mut self.reconciler).await {
                 End::Leader(address) => leader = Some(address),
                 End::Over => return,

@@ -41,9 +41,14 @@ impl Executor {
     /// Stops everything at once, because others may take over: the lease has ended.
     pub fn fence(&self) {
         self.shared.ownership.end();
-        let shards: Vec<ShardId> = self.shared.ownership.held().iter().map(|held| held.shard).collect();
+        let shards: Vec<ShardId> =
+            self.shared.ownership.held().iter().map(|held| held.shard).collect();
         let handles = self.let_go(&shards);
-        tracing::error!(shards = shards.len(), workers = handles.len(), "the lease has ended: all workers are stopped");
+        tracing::error!(
+            shards = shards.len(),
+            workers = handles.len(),
+            "the lease has ended: all workers are stopped"
+        );
         for handle in handles {
             let (done, _) = oneshot::channel();
             handle.send(Command::Shutdown(done));
@@ -71,7 +76,9 @@ pub(crate) async fn recover(shared: Arc<Shared>, shards: BTreeSet<ShardId>) {
             return;
         }
     };
-    let workers = unfinished.into_iter().map(|key| WorkerId::new(ComponentId(Uuid::from_bytes(key.group)), key.name));
+    let workers = unfinished
+        .into_iter()
+        .map(|key| WorkerId::new(ComponentId(Uuid::from_bytes(key.group)), key.name));
     futures::stream::iter(workers)
         .for_each_concurrent(shared.recovery_parallelism.max(1), |worker| {
             let shared = shared.clone();
@@ -82,7 +89,9 @@ pub(crate) async fn recover(shared: Arc<Shared>, shards: BTreeSet<ShardId>) {
                 }
                 match shared.find(&worker).await {
                     Ok(handle) => handle.settled().await,
-                    Err(error) => tracing::error!(%worker, %error, "cannot recover an unfinished worker"),
+                    Err(error) => {
+                        tracing::error!(%worker, %error, "cannot recover an unfinished worker")
+                    }
                 }
             }
         })

@@ -70,7 +70,10 @@ impl Ownership {
         }
         let shard = self.shard(worker);
         let value = |shard: &ShardId| ShardIdValue { value: i64::from(*shard) };
-        let foreign = || WorkerError::InvalidShardId { shard_id: value(&shard), shard_ids: state.held.keys().map(value).collect() };
+        let foreign = || WorkerError::InvalidShardId {
+            shard_id: value(&shard),
+            shard_ids: state.held.keys().map(value).collect(),
+        };
         state.held.get(&shard).copied().ok_or_else(foreign)
     }
 
@@ -81,7 +84,12 @@ impl Ownership {
 
     /// The shards held.
     pub fn held(&self) -> Vec<Held> {
-        self.state.read().held.iter().map(|(shard, epoch)| Held { shard: *shard, epoch: *epoch }).collect()
+        self.state
+            .read()
+            .held
+            .iter()
+            .map(|(shard, epoch)| Held { shard: *shard, epoch: *epoch })
+            .collect()
     }
 
     /// Whether the lease lasts.
@@ -95,7 +103,9 @@ impl Ownership {
 
     pub(crate) fn let_go(&self, shards: &[ShardId]) {
         let mut state = self.state.write();
-        shards.iter().for_each(|shard| drop(state.held.remove(shard)));
+        for shard in shards {
+            state.held.remove(shard);
+        }
     }
 
     /// Lets the lease last until a time.

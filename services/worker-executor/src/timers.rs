@@ -79,7 +79,10 @@ fn write_id(shard: ShardId, key: &[u8]) -> String {
 
 fn parse_id(id: &str) -> Option<(ShardId, Vec<u8>)> {
     let (shard, digits) = id.split_once('-')?;
-    let bytes = digits.as_bytes().chunks(2).map(|d| std::str::from_utf8(d).ok().and_then(|d| u8::from_str_radix(d, 16).ok()));
+    let bytes = digits
+        .as_bytes()
+        .chunks(2)
+        .map(|d| std::str::from_utf8(d).ok().and_then(|d| u8::from_str_radix(d, 16).ok()));
     Some((shard.parse().ok()?, bytes.collect::<Option<_>>()?))
 }
 
@@ -101,7 +104,13 @@ impl Timers {
 
     /// Adds a timer; it is durable when this returns. One with the same time and number is the
     /// same. The id can remove it.
-    pub(crate) async fn add(&self, shard: ShardId, at: Timestamp, number: Uuid, action: Bytes) -> Result<String, WorkerError> {
+    pub(crate) async fn add(
+        &self,
+        shard: ShardId,
+        at: Timestamp,
+        number: Uuid,
+        action: Bytes,
+    ) -> Result<String, WorkerError> {
         let key = new_key(at, number);
         let id = write_id(shard, &key);
         self.kv.apply(Batch::new().put(space(shard), key, action)).await.map_err(failed)?;
@@ -119,14 +128,22 @@ impl Timers {
     ) -> Result<(), WorkerError> {
         let key = new_key(at, Uuid::new_v4());
         let owned = [owner_prefix(worker), key.clone()].concat();
-        let batch = Batch::new().put(space(shard), key, action).put(owned_space(shard), owned, Bytes::new());
+        let batch = Batch::new().put(space(shard), key, action).put(
+            owned_space(shard),
+            owned,
+            Bytes::new(),
+        );
         self.kv.apply(batch).await.map_err(failed)?;
         self.expect(shard, at);
         Ok(())
     }
 
     /// Removes all timers of a worker.
-    pub(crate) async fn remove_of(&self, shard: ShardId, worker: &WorkerId) -> Result<(), WorkerError> {
+    pub(crate) async fn remove_of(
+        &self,
+        shard: ShardId,
+        worker: &WorkerId,
+    ) -> Result<(), WorkerError> {
         let (prefix, owned_space) = (owner_prefix(worker), owned_space(shard));
         loop {
             let owned = self.kv.scan(&owned_space, &prefix, None, PAGE).await.map_err(failed)?;
@@ -151,7 +168,9 @@ impl Timers {
 
     /// Removes a timer by its id; one that has fired is no error.
     pub(crate) async fn remove(&self, id: &str) -> Result<(), WorkerError> {
-        let parsed = parse_id(id).ok_or_else(|| WorkerError::invalid(format!("not the id of a scheduled invocation: {id}")))?;
+        let parsed = parse_id(id).ok_or_else(|| {
+            WorkerError::invalid(format!("not the id of a scheduled invocation: {id}"))
+        })?;
         let (shard, key) = parsed;
         self.kv.apply(Batch::new().delete(space(shard), key)).await.map_err(failed).map(drop)
     }
@@ -174,7 +193,9 @@ impl Timers {
                     }
                 }
                 _ => {
-                    let wait = first.map_or(STEP, |(at, _)| Duration::from_millis(at.0.saturating_sub(present.0)));
+                    let wait = first.map_or(STEP, |(at, _)| {
+                        Duration::from_millis(at.0.saturating_sub(present.0))
+                    });
                     drop(tokio::time::timeout(wait.min(STEP), self.changed.notified()).await);
                 }
             }
@@ -188,7 +209,9 @@ impl Timers {
             *next = Timestamp(u64::MAX);
         }
         let found = self.kv.scan(&space(shard), &[], None, PAGE).await;
-        let found = found.inspect_err(|_| self.expect(shard, Timestamp(present.0 + POSTPONED))).map_err(failed)?;
+        let found = found
+            .inspect_err(|_| self.expect(shard, Timestamp(present.0 + POSTPONED)))
+            .map_err(failed)?;
         let waiting = found.iter().map(|(key, _)| due_at(key)).find(|at| *at > present);
         let due = found.into_iter().take_while(|(key, _)| due_at(key) <= present);
         let due: Vec<Due> = due.map(|(key, action)| Due { shard, key, action }).collect();
@@ -211,7 +234,11 @@ impl Timers {
     }
 
     /// Forgets a timer whose action was carried out; `owner` is the worker that it belonged to.
-    pub(crate) async fn done(&self, due: &Due, owner: Option<&WorkerId>) -> Result<(), WorkerError> {
+    pub(crate) async fn done(
+        &self,
+        due: &Due,
+        owner: Option<&WorkerId>,
+    ) -> Result<(), WorkerError> {
         let mut batch = Batch::new().delete(space(due.shard), due.key.clone());
         if let Some(worker) = owner {
             let owned = [owner_prefix(worker), due.key.clone()].concat();

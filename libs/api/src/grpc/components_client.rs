@@ -24,7 +24,11 @@ pub struct ComponentsClient {
 }
 
 fn unreachable(status: Status) -> ComponentError {
-    ComponentError::Internal(format!("the component service did not answer: {:?}: {}", status.code(), status.message()))
+    ComponentError::Internal(format!(
+        "the component service did not answer: {:?}: {}",
+        status.code(),
+        status.message()
+    ))
 }
 
 fn component(reply: wire::ComponentReply) -> Result<Component, ComponentError> {
@@ -34,7 +38,9 @@ fn component(reply: wire::ComponentReply) -> Result<Component, ComponentError> {
     }
 }
 
-async fn components(mut replies: Streaming<wire::ComponentReply>) -> Result<Vec<Component>, ComponentError> {
+async fn components(
+    mut replies: Streaming<wire::ComponentReply>,
+) -> Result<Vec<Component>, ComponentError> {
     let mut found = Vec::new();
     while let Some(reply) = replies.next().await {
         found.push(component(reply.map_err(unreachable)?)?);
@@ -63,7 +69,9 @@ fn within<T>(message: T) -> Request<T> {
 impl ComponentsClient {
     /// The component service at the other end of a channel.
     pub fn new(channel: Channel) -> Self {
-        let inner = Inner::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
+        let inner = Inner::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
         Self { inner }
     }
 
@@ -72,7 +80,10 @@ impl ComponentsClient {
     }
 
     /// Reads, again if the connection fails: a component service that restarts is no failure.
-    async fn read<T, F: Future<Output = Result<T, Status>>>(&self, call: impl Fn(Inner) -> F) -> Result<T, ComponentError> {
+    async fn read<T, F: Future<Output = Result<T, Status>>>(
+        &self,
+        call: impl Fn(Inner) -> F,
+    ) -> Result<T, ComponentError> {
         let mut attempt = 1;
         loop {
             match call(self.inner()).await {
@@ -85,7 +96,12 @@ impl ComponentsClient {
         }
     }
 
-    async fn upload(&self, name: String, id: Option<ComponentId>, upload: NewComponent) -> Result<Component, ComponentError> {
+    async fn upload(
+        &self,
+        name: String,
+        id: Option<ComponentId>,
+        upload: NewComponent,
+    ) -> Result<Component, ComponentError> {
         let chunks = upload_chunks(name, id.map(|id| id.to_string()).unwrap_or_default(), upload)?;
         let mut request = Request::new(stream::iter(chunks));
         request.set_timeout(LONG);
@@ -104,11 +120,19 @@ fn version_request(id: ComponentId, version: Option<ComponentVersion>) -> wire::
 
 #[async_trait]
 impl Components for ComponentsClient {
-    async fn create(&self, name: String, upload: NewComponent) -> Result<Component, ComponentError> {
+    async fn create(
+        &self,
+        name: String,
+        upload: NewComponent,
+    ) -> Result<Component, ComponentError> {
         self.upload(name, None, upload).await
     }
 
-    async fn update(&self, id: ComponentId, upload: NewComponent) -> Result<Component, ComponentError> {
+    async fn update(
+        &self,
+        id: ComponentId,
+        upload: NewComponent,
+    ) -> Result<Component, ComponentError> {
         self.upload(String::new(), Some(id), upload).await
     }
 
@@ -130,18 +154,35 @@ impl Components for ComponentsClient {
         components(self.read(call).await?.into_inner()).await
     }
 
-    async fn get(&self, id: ComponentId, version: Option<ComponentVersion>) -> Result<Component, ComponentError> {
-        let call = |mut inner: Inner| async move { inner.get(within(version_request(id, version))).await };
+    async fn get(
+        &self,
+        id: ComponentId,
+        version: Option<ComponentVersion>,
+    ) -> Result<Component, ComponentError> {
+        let call =
+            |mut inner: Inner| async move { inner.get(within(version_request(id, version))).await };
         component(self.read(call).await?.into_inner())
     }
 
-    async fn download(&self, id: ComponentId, version: Option<ComponentVersion>) -> Result<Bytes, ComponentError> {
-        let call = |mut inner: Inner| async move { inner.download(within(version_request(id, version))).await };
+    async fn download(
+        &self,
+        id: ComponentId,
+        version: Option<ComponentVersion>,
+    ) -> Result<Bytes, ComponentError> {
+        let call = |mut inner: Inner| async move {
+            inner.download(within(version_request(id, version))).await
+        };
         content(self.read(call).await?.into_inner()).await
     }
 
-    async fn file(&self, id: ComponentId, version: ComponentVersion, key: &str) -> Result<Bytes, ComponentError> {
-        let request = wire::FileRequest { component_id: id.to_string(), version, key: key.to_owned() };
+    async fn file(
+        &self,
+        id: ComponentId,
+        version: ComponentVersion,
+        key: &str,
+    ) -> Result<Bytes, ComponentError> {
+        let request =
+            wire::FileRequest { component_id: id.to_string(), version, key: key.to_owned() };
         let call = |mut inner: Inner| {
             let request = within(request.clone());
             async move { inner.file(request).await }

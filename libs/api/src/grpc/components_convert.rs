@@ -25,10 +25,15 @@ pub(super) fn parse_failure(failure: wire::Failure) -> ComponentError {
 }
 
 /// An upload in pieces, the header first.
-pub(super) fn upload_chunks(name: String, id: String, upload: NewComponent) -> Result<Vec<wire::UploadChunk>, ComponentError> {
+pub(super) fn upload_chunks(
+    name: String,
+    id: String,
+    upload: NewComponent,
+) -> Result<Vec<wire::UploadChunk>, ComponentError> {
     use wire::upload_chunk::Part;
     let internal = |e: serde_json::Error| ComponentError::Internal(e.to_string());
-    let permissions: Vec<_> = upload.files.iter().flat_map(|(_, permissions)| permissions).collect();
+    let permissions: Vec<_> =
+        upload.files.iter().flat_map(|(_, permissions)| permissions).collect();
     let header = wire::UploadHeader {
         name,
         component_id: id,
@@ -42,7 +47,8 @@ pub(super) fn upload_chunks(name: String, id: String, upload: NewComponent) -> R
     };
     let mut parts = vec![Part::Header(header)];
     parts.extend(pieces(upload.wasm).map(Part::Wasm));
-    parts.extend(upload.files.into_iter().flat_map(|(archive, _)| pieces(archive)).map(Part::Files));
+    parts
+        .extend(upload.files.into_iter().flat_map(|(archive, _)| pieces(archive)).map(Part::Files));
     Ok(parts.into_iter().map(|part| wire::UploadChunk { part: Some(part) }).collect())
 }
 
@@ -96,7 +102,9 @@ pub(super) async fn collect_upload(
             Part::Files(data) => files.extend_from_slice(&data),
         }
         if wasm.len() > limit || files.len() > limit {
-            let error = ComponentError::LimitExceeded(format!("a part of the upload is larger than {limit} bytes"));
+            let error = ComponentError::LimitExceeded(format!(
+                "a part of the upload is larger than {limit} bytes"
+            ));
             return Ok((header.unwrap_or_default(), Err(error)));
         }
     }

@@ -1,9 +1,9 @@
 //! Offers component versions to other processes.
 
+use super::MAX_MESSAGE;
 use super::components_convert::{collect_upload, data_chunks, failure};
 use super::convert::{component_id, json};
 use super::proto::components as wire;
-use super::MAX_MESSAGE;
 use crate::{ComponentError, Components};
 use emet_model::Component;
 use futures::StreamExt;
@@ -40,7 +40,9 @@ fn reply(result: Result<Component, ComponentError>) -> Result<wire::ComponentRep
 
 fn replies(result: Result<Vec<Component>, ComponentError>) -> Replies<wire::ComponentReply> {
     match result {
-        Ok(components) => stream::iter(components.into_iter().map(|component| reply(Ok(component)))).boxed(),
+        Ok(components) => {
+            stream::iter(components.into_iter().map(|component| reply(Ok(component)))).boxed()
+        }
         Err(error) => stream::iter([reply(Err(error))]).boxed(),
     }
 }
@@ -51,7 +53,10 @@ fn chunks(result: Result<bytes::Bytes, ComponentError>) -> Answered<Replies<wire
 
 #[tonic::async_trait]
 impl wire::components_server::Components for ComponentsServer {
-    async fn create(&self, request: Request<Streaming<wire::UploadChunk>>) -> Answered<wire::ComponentReply> {
+    async fn create(
+        &self,
+        request: Request<Streaming<wire::UploadChunk>>,
+    ) -> Answered<wire::ComponentReply> {
         let (header, upload) = collect_upload(request.into_inner(), self.limit).await?;
         let created = match upload {
             Ok(upload) => self.components.create(header.name, upload).await,
@@ -60,7 +65,10 @@ impl wire::components_server::Components for ComponentsServer {
         reply(created).map(Response::new)
     }
 
-    async fn update(&self, request: Request<Streaming<wire::UploadChunk>>) -> Answered<wire::ComponentReply> {
+    async fn update(
+        &self,
+        request: Request<Streaming<wire::UploadChunk>>,
+    ) -> Answered<wire::ComponentReply> {
         let (header, upload) = collect_upload(request.into_inner(), self.limit).await?;
         let id = component_id(&header.component_id)?;
         let updated = match upload {
@@ -79,7 +87,10 @@ impl wire::components_server::Components for ComponentsServer {
 
     type VersionsStream = Replies<wire::ComponentReply>;
 
-    async fn versions(&self, request: Request<wire::VersionsRequest>) -> Answered<Self::VersionsStream> {
+    async fn versions(
+        &self,
+        request: Request<wire::VersionsRequest>,
+    ) -> Answered<Self::VersionsStream> {
         let id = component_id(&request.into_inner().component_id)?;
         Ok(Response::new(replies(self.components.versions(id).await)))
     }
@@ -92,7 +103,10 @@ impl wire::components_server::Components for ComponentsServer {
 
     type DownloadStream = Replies<wire::DataChunk>;
 
-    async fn download(&self, request: Request<wire::VersionRequest>) -> Answered<Self::DownloadStream> {
+    async fn download(
+        &self,
+        request: Request<wire::VersionRequest>,
+    ) -> Answered<Self::DownloadStream> {
         let request = request.into_inner();
         let id = component_id(&request.component_id)?;
         chunks(self.components.download(id, request.version).await)

@@ -30,7 +30,10 @@ pub(super) fn component_id(text: &str) -> Parsed<ComponentId> {
 }
 
 pub(super) fn worker_to_wire(worker: &WorkerId) -> wire::WorkerId {
-    wire::WorkerId { component_id: worker.component_id.to_string(), name: worker.worker_name.clone() }
+    wire::WorkerId {
+        component_id: worker.component_id.to_string(),
+        name: worker.worker_name.clone(),
+    }
 }
 
 pub(super) fn worker(wire: Option<wire::WorkerId>) -> Parsed<WorkerId> {
@@ -44,12 +47,18 @@ pub(super) fn failure(error: &WorkerError) -> wire::Failure {
 }
 
 pub(super) fn parse_failure(failure: &wire::Failure) -> WorkerError {
-    serde_json::from_slice(&failure.error_json)
-        .unwrap_or_else(|e| WorkerError::unknown(format!("the executor sent an error that cannot be read: {e}")))
+    serde_json::from_slice(&failure.error_json).unwrap_or_else(|e| {
+        WorkerError::unknown(format!("the executor sent an error that cannot be read: {e}"))
+    })
 }
 
-pub(super) fn pairs<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<wire::Pair> {
-    pairs.into_iter().map(|(name, value)| wire::Pair { name: name.clone(), value: value.clone() }).collect()
+pub(super) fn pairs<'a>(
+    pairs: impl IntoIterator<Item = (&'a String, &'a String)>,
+) -> Vec<wire::Pair> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| wire::Pair { name: name.clone(), value: value.clone() })
+        .collect()
 }
 
 pub(super) fn parse_pairs(pairs: Vec<wire::Pair>) -> Vec<(String, String)> {
@@ -76,7 +85,9 @@ fn parameters(parameters: &InvokeParameters) -> Parsed<wire::Parameters> {
             Form::Typed(wire::TypedValues { values: values.iter().map(typed_value).collect() })
         }
         InvokeParameters::Json(values) => Form::Json(json(values)?),
-        InvokeParameters::Values(values) => Form::Values(binary::encode(&Value::Tuple(values.clone())).into()),
+        InvokeParameters::Values(values) => {
+            Form::Values(binary::encode(&Value::Tuple(values.clone())).into())
+        }
     };
     Ok(wire::Parameters { form: Some(form) })
 }
@@ -84,9 +95,9 @@ fn parameters(parameters: &InvokeParameters) -> Parsed<wire::Parameters> {
 fn parse_parameters(wire: wire::Parameters) -> Parsed<InvokeParameters> {
     use wire::parameters::Form;
     Ok(match required(wire.form, "form of the parameters")? {
-        Form::Typed(typed) => {
-            InvokeParameters::Typed(typed.values.iter().map(parse_typed_value).collect::<Parsed<_>>()?)
-        }
+        Form::Typed(typed) => InvokeParameters::Typed(
+            typed.values.iter().map(parse_typed_value).collect::<Parsed<_>>()?,
+        ),
         Form::Json(bytes) => InvokeParameters::Json(parse_json(&bytes)?),
         Form::Values(bytes) => match binary::decode(&bytes).map_err(malformed)? {
             Value::Tuple(values) => InvokeParameters::Values(values),
@@ -98,7 +109,9 @@ fn parse_parameters(wire: wire::Parameters) -> Parsed<InvokeParameters> {
 /// An invocation of a named worker.
 pub(super) fn invocation(target: &Target, invocation: &Invocation) -> Parsed<wire::InvokeRequest> {
     let name = target.worker_name.as_ref();
-    let name = name.ok_or_else(|| Status::internal("the worker's name has to be chosen before the call is sent"))?;
+    let name = name.ok_or_else(|| {
+        Status::internal("the worker's name has to be chosen before the call is sent")
+    })?;
     let key = invocation.idempotency_key.clone().unwrap_or_else(IdempotencyKey::random);
     let caller = invocation.caller.as_ref().map(|caller| wire::Caller {
         worker: Some(worker_to_wire(&caller.worker_id)),
@@ -106,7 +119,10 @@ pub(super) fn invocation(target: &Target, invocation: &Invocation) -> Parsed<wir
         env: pairs(caller.env.iter().map(|(n, v)| (n, v))),
     });
     Ok(wire::InvokeRequest {
-        worker: Some(wire::WorkerId { component_id: target.component_id.to_string(), name: name.clone() }),
+        worker: Some(wire::WorkerId {
+            component_id: target.component_id.to_string(),
+            name: name.clone(),
+        }),
         function: invocation.function.clone(),
         parameters: Some(parameters(&invocation.parameters)?),
         idempotency_key: key.0,
@@ -132,7 +148,10 @@ pub(super) fn parse_invocation(wire: wire::InvokeRequest) -> Parsed<(Target, Inv
         trace: parse_pairs(wire.trace),
         caller,
     };
-    Ok((Target { component_id: worker.component_id, worker_name: Some(worker.worker_name) }, invocation))
+    Ok((
+        Target { component_id: worker.component_id, worker_name: Some(worker.worker_name) },
+        invocation,
+    ))
 }
 
 pub(super) fn found<T>(content: &FileContent<T>) -> wire::Found {
@@ -151,7 +170,10 @@ mod tests {
 
     #[test]
     fn invocations_round_trip() {
-        let target = Target { component_id: ComponentId(Uuid::from_u128(1)), worker_name: Some("w:/ä".into()) };
+        let target = Target {
+            component_id: ComponentId(Uuid::from_u128(1)),
+            worker_name: Some("w:/ä".into()),
+        };
         let typed = TypedValue { typ: Type::U32, value: Value::U32(7) };
         for parameters in [
             InvokeParameters::Typed(vec![typed]),

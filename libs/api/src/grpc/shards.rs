@@ -41,12 +41,19 @@ pub fn assignment(assignment: &Assignment, shard_count: u32) -> wire::Assignment
 
 /// An assignment, as it arrived.
 pub fn parse_assignment(wire: &wire::Assignment) -> Assignment {
-    Assignment { version: wire.version, hold: parse_held(&wire.hold), release: parse_held(&wire.release) }
+    Assignment {
+        version: wire.version,
+        hold: parse_held(&wire.hold),
+        release: parse_held(&wire.release),
+    }
 }
 
 /// A routing table, to be sent.
 pub fn routing(table: &RoutingTable) -> wire::RoutingTable {
-    let member = |m: &Member| wire::Member { executor_id: m.executor.to_string(), address: m.address.clone() };
+    let member = |m: &Member| wire::Member {
+        executor_id: m.executor.to_string(),
+        address: m.address.clone(),
+    };
     wire::RoutingTable {
         version: table.version,
         members: table.members.iter().map(member).collect(),
@@ -60,12 +67,19 @@ pub fn routing(table: &RoutingTable) -> wire::RoutingTable {
 /// # Errors
 /// A member's id is no UUID, or the lists do not fit together.
 pub fn parse_routing(wire: wire::RoutingTable) -> Result<RoutingTable, Status> {
-    let members = wire.members.into_iter().map(|m| Ok(Member { executor: executor_id(&m.executor_id)?, address: m.address }));
+    let members = wire
+        .members
+        .into_iter()
+        .map(|m| Ok(Member { executor: executor_id(&m.executor_id)?, address: m.address }));
     let members = members.collect::<Result<Vec<_>, Status>>()?;
     if wire.owners.len() != wire.epochs.len() {
         return Err(malformed("a routing table with unequal lists"));
     }
-    let owners = wire.owners.iter().zip(&wire.epochs).map(|(owner, epoch)| owner.checked_sub(1).map(|place| (place, *epoch)));
+    let owners = wire
+        .owners
+        .iter()
+        .zip(&wire.epochs)
+        .map(|(owner, epoch)| owner.checked_sub(1).map(|place| (place, *epoch)));
     Ok(RoutingTable { version: wire.version, members, owners: owners.collect() })
 }
 
@@ -76,8 +90,13 @@ mod tests {
 
     #[test]
     fn routing_tables_round_trip() {
-        let member = |n| Member { executor: ExecutorId(Uuid::from_u128(n)), address: format!("http://{n}") };
-        let table = RoutingTable { version: 9, members: vec![member(1), member(2)], owners: vec![None, Some((1, 7)), Some((0, 1))] };
+        let member =
+            |n| Member { executor: ExecutorId(Uuid::from_u128(n)), address: format!("http://{n}") };
+        let table = RoutingTable {
+            version: 9,
+            members: vec![member(1), member(2)],
+            owners: vec![None, Some((1, 7)), Some((0, 1))],
+        };
         assert_eq!(parse_routing(routing(&table)).unwrap(), table);
         assert_eq!(table.owner(1).map(|m| m.address.as_str()), Some("http://2"));
         assert_eq!(table.owner(0), None);

@@ -21,7 +21,9 @@ pub(super) fn worker_error(status: &Status) -> WorkerError {
     match status.code() {
         // The message limits: docs/limits.md.
         Code::OutOfRange | Code::InvalidArgument => WorkerError::invalid(status.message()),
-        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => WorkerError::unknown(details),
+        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => {
+            WorkerError::unknown(details)
+        }
         Code::ResourceExhausted => WorkerError::Unavailable { details },
         _ if never_sent(status) => WorkerError::Unavailable { details },
         _ => WorkerError::ConnectionLost { details },

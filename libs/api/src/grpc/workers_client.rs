@@ -5,14 +5,14 @@ use super::proto::workers as wire;
 use super::status::{malformed, worker_error};
 use super::{CHUNK, LONG, MAX_MESSAGE, SHORT};
 use crate::{
-    Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target, WorkerEvent, WorkerEvents,
-    WorkerPage, Workers,
+    Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target,
+    WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_model::{
-    ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode, WorkerError, WorkerFilter,
-    WorkerId, WorkerMetadata,
+    ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
+    WorkerError, WorkerFilter, WorkerId, WorkerMetadata,
 };
 use emet_values::TypedValue;
 use futures::StreamExt;
@@ -92,7 +92,9 @@ fn of_worker(worker: &WorkerId, deadline: Duration) -> Request<wire::WorkerReque
 impl WorkersClient {
     /// The workers at the other end of a channel.
     pub fn new(channel: Channel) -> Self {
-        let inner = Inner::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
+        let inner = Inner::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
         Self { inner }
     }
 
@@ -105,7 +107,12 @@ impl WorkersClient {
     }
 }
 
-fn oplog_request(worker: &WorkerId, from: OplogPosition, count: u64, query: Option<&str>) -> wire::OplogRequest {
+fn oplog_request(
+    worker: &WorkerId,
+    from: OplogPosition,
+    count: u64,
+    query: Option<&str>,
+) -> wire::OplogRequest {
     wire::OplogRequest {
         worker: Some(worker_to_wire(worker)),
         next_index: from.next_oplog_index,
@@ -123,15 +130,21 @@ impl Workers for WorkersClient {
         args: Vec<String>,
         env: BTreeMap<String, String>,
     ) -> Result<ComponentVersion, WorkerError> {
-        let request = wire::CreateRequest { worker: Some(worker_to_wire(&worker)), args, env: pairs(&env) };
+        let request =
+            wire::CreateRequest { worker: Some(worker_to_wire(&worker)), args, env: pairs(&env) };
         Ok(checked(self.inner().create(within(request, LONG)).await)?.component_version)
     }
 
-    async fn invoke_and_await(&self, target: Target, call: Invocation) -> Result<TypedValue, WorkerError> {
+    async fn invoke_and_await(
+        &self,
+        target: Target,
+        call: Invocation,
+    ) -> Result<TypedValue, WorkerError> {
         // No deadline: an invocation may take as long as it likes. Keep-alive notices lost peers.
         let request = invocation(&target, &call).map_err(status)?;
         let reply = checked(self.inner().invoke_and_await(request).await)?;
-        let result = convert::required(reply.result, "result").and_then(|wire| convert::parse_typed_value(&wire));
+        let result = convert::required(reply.result, "result")
+            .and_then(|wire| convert::parse_typed_value(&wire));
         result.map_err(status)
     }
 
@@ -166,7 +179,11 @@ impl Workers for WorkersClient {
         parsed(&checked(self.inner().list(within(request, SHORT)).await)?)
     }
 
-    async fn live(&self, component: ComponentId, names: Vec<String>) -> Result<Vec<WorkerMetadata>, WorkerError> {
+    async fn live(
+        &self,
+        component: ComponentId,
+        names: Vec<String>,
+    ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let request = wire::LiveRequest { component_id: component.to_string(), names };
         parsed(&checked(self.inner().live(within(request, SHORT)).await)?)
     }
@@ -175,8 +192,13 @@ impl Workers for WorkersClient {
         checked(self.inner().delete(of_worker(&worker, SHORT)).await).map(drop)
     }
 
-    async fn interrupt(&self, worker: WorkerId, recover_immediately: bool) -> Result<(), WorkerError> {
-        let request = wire::InterruptRequest { worker: Some(worker_to_wire(&worker)), recover_immediately };
+    async fn interrupt(
+        &self,
+        worker: WorkerId,
+        recover_immediately: bool,
+    ) -> Result<(), WorkerError> {
+        let request =
+            wire::InterruptRequest { worker: Some(worker_to_wire(&worker)), recover_immediately };
         checked(self.inner().interrupt(within(request, SHORT)).await).map(drop)
     }
 
@@ -184,13 +206,27 @@ impl Workers for WorkersClient {
         checked(self.inner().resume(of_worker(&worker, SHORT)).await).map(drop)
     }
 
-    async fn update(&self, worker: WorkerId, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
+    async fn update(
+        &self,
+        worker: WorkerId,
+        mode: UpdateMode,
+        target: ComponentVersion,
+    ) -> Result<(), WorkerError> {
         let manual = matches!(mode, UpdateMode::Manual);
-        let request = wire::UpdateRequest { worker: Some(worker_to_wire(&worker)), manual, target_version: target };
+        let request = wire::UpdateRequest {
+            worker: Some(worker_to_wire(&worker)),
+            manual,
+            target_version: target,
+        };
         checked(self.inner().update(within(request, SHORT)).await).map(drop)
     }
 
-    async fn schedule(&self, target: Target, call: Invocation, at: Timestamp) -> Result<String, WorkerError> {
+    async fn schedule(
+        &self,
+        target: Target,
+        call: Invocation,
+        at: Timestamp,
+    ) -> Result<String, WorkerError> {
         let invocation = Some(invocation(&target, &call).map_err(status)?);
         let request = wire::ScheduleRequest { invocation, at_ms: at.0 };
         Ok(checked(self.inner().schedule(within(request, SHORT)).await)?.id)
@@ -213,25 +249,44 @@ impl Workers for WorkersClient {
     async fn revert(&self, worker: WorkerId, target: RevertTarget) -> Result<(), WorkerError> {
         use wire::revert_request::Target as To;
         let target = match target {
-            RevertTarget::RevertToOplogIndex { last_oplog_index } => To::LastOplogIndex(last_oplog_index),
-            RevertTarget::RevertLastInvocations { number_of_invocations } => To::NumberOfInvocations(number_of_invocations),
+            RevertTarget::RevertToOplogIndex { last_oplog_index } => {
+                To::LastOplogIndex(last_oplog_index)
+            }
+            RevertTarget::RevertLastInvocations { number_of_invocations } => {
+                To::NumberOfInvocations(number_of_invocations)
+            }
         };
-        let request = wire::RevertRequest { worker: Some(worker_to_wire(&worker)), target: Some(target) };
+        let request =
+            wire::RevertRequest { worker: Some(worker_to_wire(&worker)), target: Some(target) };
         checked(self.inner().revert(within(request, SHORT)).await).map(drop)
     }
 
     async fn cancel(&self, worker: WorkerId, key: IdempotencyKey) -> Result<bool, WorkerError> {
-        let request = wire::CancelRequest { worker: Some(worker_to_wire(&worker)), idempotency_key: key.0 };
+        let request =
+            wire::CancelRequest { worker: Some(worker_to_wire(&worker)), idempotency_key: key.0 };
         Ok(checked(self.inner().cancel(within(request, SHORT)).await)?.flag)
     }
 
-    async fn fork(&self, source: WorkerId, target: WorkerId, cut_off: OplogIndex) -> Result<(), WorkerError> {
-        let request =
-            wire::ForkRequest { source: Some(worker_to_wire(&source)), target: Some(worker_to_wire(&target)), cut_off };
+    async fn fork(
+        &self,
+        source: WorkerId,
+        target: WorkerId,
+        cut_off: OplogIndex,
+    ) -> Result<(), WorkerError> {
+        let request = wire::ForkRequest {
+            source: Some(worker_to_wire(&source)),
+            target: Some(worker_to_wire(&target)),
+            cut_off,
+        };
         checked(self.inner().fork(within(request, LONG)).await).map(drop)
     }
 
-    async fn oplog(&self, worker: WorkerId, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+    async fn oplog(
+        &self,
+        worker: WorkerId,
+        from: OplogPosition,
+        count: u64,
+    ) -> Result<OplogPage, WorkerError> {
         self.page(oplog_request(&worker, from, count, None)).await
     }
 
@@ -245,19 +300,33 @@ impl Workers for WorkersClient {
         self.page(oplog_request(&worker, from, count, Some(query))).await
     }
 
-    async fn list_directory(&self, target: WorkerId, path: &str) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
-        let request = wire::PathRequest { worker: Some(worker_to_wire(&target)), path: path.to_owned() };
+    async fn list_directory(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
+        let request =
+            wire::PathRequest { worker: Some(worker_to_wire(&target)), path: path.to_owned() };
         let reply = checked(self.inner().list_directory(within(request, LONG)).await)?;
         match reply.found() {
-            wire::Found::Yes => Ok(FileContent::Found(parse_json(&reply.nodes_json).map_err(status)?)),
+            wire::Found::Yes => {
+                Ok(FileContent::Found(parse_json(&reply.nodes_json).map_err(status)?))
+            }
             wire::Found::No => Ok(FileContent::NotFound),
             wire::Found::WrongKind => Ok(FileContent::WrongKind),
-            wire::Found::Unspecified => Err(status(malformed("a directory neither found nor missing"))),
+            wire::Found::Unspecified => {
+                Err(status(malformed("a directory neither found nor missing")))
+            }
         }
     }
 
-    async fn read_file(&self, target: WorkerId, path: &str) -> Result<FileContent<Bytes>, WorkerError> {
-        let request = wire::PathRequest { worker: Some(worker_to_wire(&target)), path: path.to_owned() };
+    async fn read_file(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Bytes>, WorkerError> {
+        let request =
+            wire::PathRequest { worker: Some(worker_to_wire(&target)), path: path.to_owned() };
         let chunks = self.inner().read_file(within(request, LONG)).await.map_err(status)?;
         let mut chunks = chunks.into_inner();
         let mut content = Vec::with_capacity(CHUNK);

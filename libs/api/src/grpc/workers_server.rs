@@ -1,7 +1,8 @@
 //! Offers workers to other processes.
 
 use super::convert::{
-    component_id, failure, found, json, parse_invocation, parse_json, parse_pairs, required, typed_value, worker,
+    component_id, failure, found, json, parse_invocation, parse_json, parse_pairs, required,
+    typed_value, worker,
 };
 use super::proto::workers as wire;
 use super::{CHUNK, MAX_MESSAGE};
@@ -54,7 +55,9 @@ fn in_json<T: Serialize>(result: Result<T, WorkerError>) -> Answered<wire::JsonR
 fn file_chunks(result: Result<FileContent<bytes::Bytes>, WorkerError>) -> Vec<wire::FileChunk> {
     let content = match result {
         Ok(content) => content,
-        Err(error) => return vec![wire::FileChunk { failure: Some(failure(&error)), ..Default::default() }],
+        Err(error) => {
+            return vec![wire::FileChunk { failure: Some(failure(&error)), ..Default::default() }];
+        }
     };
     let first = wire::FileChunk { found: found(&content).into(), ..Default::default() };
     let mut chunks = vec![first];
@@ -75,16 +78,25 @@ impl wire::workers_server::Workers for WorkersServer {
         let created = self.workers.create(worker(request.worker)?, request.args, env).await;
         Ok(Response::new(match created {
             Ok(component_version) => wire::CreateReply { failure: None, component_version },
-            Err(error) => wire::CreateReply { failure: Some(failure(&error)), component_version: 0 },
+            Err(error) => {
+                wire::CreateReply { failure: Some(failure(&error)), component_version: 0 }
+            }
         }))
     }
 
-    async fn invoke_and_await(&self, request: Request<wire::InvokeRequest>) -> Answered<wire::InvokeAndAwaitReply> {
+    async fn invoke_and_await(
+        &self,
+        request: Request<wire::InvokeRequest>,
+    ) -> Answered<wire::InvokeAndAwaitReply> {
         let (target, invocation) = parse_invocation(request.into_inner())?;
         let result = self.workers.invoke_and_await(target, invocation).await;
         Ok(Response::new(match result {
-            Ok(typed) => wire::InvokeAndAwaitReply { failure: None, result: Some(typed_value(&typed)) },
-            Err(error) => wire::InvokeAndAwaitReply { failure: Some(failure(&error)), result: None },
+            Ok(typed) => {
+                wire::InvokeAndAwaitReply { failure: None, result: Some(typed_value(&typed)) }
+            }
+            Err(error) => {
+                wire::InvokeAndAwaitReply { failure: Some(failure(&error)), result: None }
+            }
         }))
     }
 
@@ -132,7 +144,10 @@ impl wire::workers_server::Workers for WorkersServer {
         done(self.workers.update(worker(request.worker)?, mode, request.target_version).await)
     }
 
-    async fn schedule(&self, request: Request<wire::ScheduleRequest>) -> Answered<wire::ScheduleReply> {
+    async fn schedule(
+        &self,
+        request: Request<wire::ScheduleRequest>,
+    ) -> Answered<wire::ScheduleReply> {
         let request = request.into_inner();
         let (target, invocation) = parse_invocation(required(request.invocation, "invocation")?)?;
         let scheduled = self.workers.schedule(target, invocation, Timestamp(request.at_ms)).await;
@@ -142,13 +157,20 @@ impl wire::workers_server::Workers for WorkersServer {
         }))
     }
 
-    async fn cancel_scheduled(&self, request: Request<wire::CancelScheduledRequest>) -> Answered<wire::Reply> {
+    async fn cancel_scheduled(
+        &self,
+        request: Request<wire::CancelScheduledRequest>,
+    ) -> Answered<wire::Reply> {
         done(self.workers.cancel_scheduled(&request.into_inner().id).await)
     }
 
-    async fn complete_promise(&self, request: Request<wire::CompletePromiseRequest>) -> Answered<wire::FlagReply> {
+    async fn complete_promise(
+        &self,
+        request: Request<wire::CompletePromiseRequest>,
+    ) -> Answered<wire::FlagReply> {
         let request = request.into_inner();
-        let promise = PromiseId { worker_id: worker(request.worker)?, oplog_idx: request.oplog_index };
+        let promise =
+            PromiseId { worker_id: worker(request.worker)?, oplog_idx: request.oplog_index };
         flag(self.workers.complete_promise(promise, request.data).await)
     }
 
@@ -156,20 +178,32 @@ impl wire::workers_server::Workers for WorkersServer {
         use wire::revert_request::Target as To;
         let request = request.into_inner();
         let target = match required(request.target, "target")? {
-            To::LastOplogIndex(last_oplog_index) => RevertTarget::RevertToOplogIndex { last_oplog_index },
-            To::NumberOfInvocations(number_of_invocations) => RevertTarget::RevertLastInvocations { number_of_invocations },
+            To::LastOplogIndex(last_oplog_index) => {
+                RevertTarget::RevertToOplogIndex { last_oplog_index }
+            }
+            To::NumberOfInvocations(number_of_invocations) => {
+                RevertTarget::RevertLastInvocations { number_of_invocations }
+            }
         };
         done(self.workers.revert(worker(request.worker)?, target).await)
     }
 
     async fn cancel(&self, request: Request<wire::CancelRequest>) -> Answered<wire::FlagReply> {
         let request = request.into_inner();
-        flag(self.workers.cancel(worker(request.worker)?, IdempotencyKey(request.idempotency_key)).await)
+        flag(
+            self.workers
+                .cancel(worker(request.worker)?, IdempotencyKey(request.idempotency_key))
+                .await,
+        )
     }
 
     async fn fork(&self, request: Request<wire::ForkRequest>) -> Answered<wire::Reply> {
         let request = request.into_inner();
-        done(self.workers.fork(worker(request.source)?, worker(request.target)?, request.cut_off).await)
+        done(
+            self.workers
+                .fork(worker(request.source)?, worker(request.target)?, request.cut_off)
+                .await,
+        )
     }
 
     async fn oplog(&self, request: Request<wire::OplogRequest>) -> Answered<wire::JsonReply> {
@@ -185,7 +219,10 @@ impl wire::workers_server::Workers for WorkersServer {
         })
     }
 
-    async fn list_directory(&self, request: Request<wire::PathRequest>) -> Answered<wire::FileReply> {
+    async fn list_directory(
+        &self,
+        request: Request<wire::PathRequest>,
+    ) -> Answered<wire::FileReply> {
         let request = request.into_inner();
         let listed = self.workers.list_directory(worker(request.worker)?, &request.path).await;
         Ok(Response::new(match listed {
@@ -203,7 +240,10 @@ impl wire::workers_server::Workers for WorkersServer {
 
     type ReadFileStream = BoxStream<'static, Result<wire::FileChunk, Status>>;
 
-    async fn read_file(&self, request: Request<wire::PathRequest>) -> Answered<Self::ReadFileStream> {
+    async fn read_file(
+        &self,
+        request: Request<wire::PathRequest>,
+    ) -> Answered<Self::ReadFileStream> {
         let request = request.into_inner();
         let read = self.workers.read_file(worker(request.worker)?, &request.path).await;
         Ok(Response::new(stream::iter(file_chunks(read).into_iter().map(Ok)).boxed()))
@@ -211,7 +251,10 @@ impl wire::workers_server::Workers for WorkersServer {
 
     type ConnectStream = BoxStream<'static, Result<wire::Event, Status>>;
 
-    async fn connect(&self, request: Request<wire::WorkerRequest>) -> Answered<Self::ConnectStream> {
+    async fn connect(
+        &self,
+        request: Request<wire::WorkerRequest>,
+    ) -> Answered<Self::ConnectStream> {
         let opened = self.workers.connect(worker(request.into_inner().worker)?).await;
         Ok(Response::new(match opened {
             Err(error) => {
@@ -220,7 +263,8 @@ impl wire::workers_server::Workers for WorkersServer {
             }
             Ok(events) => {
                 let open = stream::iter([Ok(wire::Event::default())]);
-                let events = events.map(|event| Ok(wire::Event { failure: None, event_json: json(&event)? }));
+                let events = events
+                    .map(|event| Ok(wire::Event { failure: None, event_json: json(&event)? }));
                 open.chain(events).boxed()
             }
         }))

@@ -42,12 +42,23 @@ async fn serve(args: &Args) -> Result<()> {
     let missing = Dependencies { stores: Some(stores), ..Dependencies::default() }.watch();
     let readiness: serving::Readiness = Arc::new(move || missing.get());
     let metrics = move || {
-        process::exposition(&[("emet_compiling", "Component versions being compiled", compiling.load(Ordering::Relaxed))])
+        process::exposition(&[(
+            "emet_compiling",
+            "Component versions being compiled",
+            compiling.load(Ordering::Relaxed),
+        )])
     };
     let stopping = Stopping::new();
-    let admin = serving::admin(&args.admin, readiness.clone(), Arc::new(metrics), &stopping).await?;
-    tracing::info!("component service listens on {} (gRPC) and {admin} (health, metrics)", listener.local_addr()?);
-    let routes = tonic::service::Routes::new(ComponentsServer::service(components, Limits::default().component_bytes));
+    let admin =
+        serving::admin(&args.admin, readiness.clone(), Arc::new(metrics), &stopping).await?;
+    tracing::info!(
+        "component service listens on {} (gRPC) and {admin} (health, metrics)",
+        listener.local_addr()?
+    );
+    let routes = tonic::service::Routes::new(ComponentsServer::service(
+        components,
+        Limits::default().component_bytes,
+    ));
     let served = tokio::spawn(serving::grpc(listener, routes, readiness, stopping.clone()));
     process::stop_signal().await;
     tracing::info!("stopping");
@@ -56,7 +67,11 @@ async fn serve(args: &Args) -> Result<()> {
 }
 
 /// Compiles uploads one after the other; what it makes is found in the blob store by everybody.
-async fn compile(cache: ComponentCache, mut uploads: mpsc::UnboundedReceiver<Uploaded>, compiling: Arc<AtomicU64>) {
+async fn compile(
+    cache: ComponentCache,
+    mut uploads: mpsc::UnboundedReceiver<Uploaded>,
+    compiling: Arc<AtomicU64>,
+) {
     while let Some(id) = uploads.recv().await {
         compiling.fetch_add(1, Ordering::Relaxed);
         let started = std::time::Instant::now();

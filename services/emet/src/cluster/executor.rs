@@ -60,21 +60,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 async fn serve(args: &Args) -> Result<()> {
-    let patience = Duration::try_from_secs_f64(args.leave_within).context("--leave-within is not a duration")?;
+    let patience = Duration::try_from_secs_f64(args.leave_within)
+        .context("--leave-within is not a duration")?;
     let listener = serving::listen(args.listen, "--listen").await?;
     let address = advertised(args.advertise.as_deref(), listener.local_addr()?)?;
     let stores = args.stores.open().await?;
-    let component_service = channel(&uri(&args.component_service), ChannelOptions::default()).context("--component-service")?;
+    let component_service = channel(&uri(&args.component_service), ChannelOptions::default())
+        .context("--component-service")?;
     let components = Arc::new(ComponentsClient::new(component_service));
-    let policy = if args.network_private { NetworkPolicy::open() } else { NetworkPolicy::public_only() };
+    let policy =
+        if args.network_private { NetworkPolicy::open() } else { NetworkPolicy::public_only() };
     let new = args.node.build(&args.work_dir, &stores, components, policy)?;
-    let routed = Arc::new(RoutedWorkers::new(watch_routing(args.managers.uris()), RoutingOptions::default()));
+    let routed = Arc::new(RoutedWorkers::new(
+        watch_routing(args.managers.uris()),
+        RoutingOptions::default(),
+    ));
     let everywhere: Weak<dyn Workers> = Arc::<RoutedWorkers>::downgrade(&routed);
     new.route_by(everywhere);
     let memory = new.node.memory.clone();
     let ownership = Arc::new(Ownership::none(DEFAULT_SHARDS));
     let missing = Dependencies { stores: Some(stores.clone()), ..Dependencies::default() }.watch();
-    let executor = Executor::start_owning(new.node, stores, new.cache, ownership.clone(), args.node.executor_options());
+    let executor = Executor::start_owning(
+        new.node,
+        stores,
+        new.cache,
+        ownership.clone(),
+        args.node.executor_options(),
+    );
     let stopping = Stopping::new();
     let (owned, shown, figures) = (ownership.clone(), executor.clone(), ownership);
     let readiness: serving::Readiness = Arc::new(move || {
@@ -86,16 +98,27 @@ async fn serve(args: &Args) -> Result<()> {
     });
     let metrics = move || {
         let mut gauges = node::gauges(&shown, &memory);
-        gauges.push(("emet_shards_held", "Shards whose workers this executor runs", figures.held().len() as u64));
+        gauges.push((
+            "emet_shards_held",
+            "Shards whose workers this executor runs",
+            figures.held().len() as u64,
+        ));
         process::exposition(&gauges)
     };
-    let admin = serving::admin(&args.admin, readiness.clone(), Arc::new(metrics), &stopping).await?;
+    let admin =
+        serving::admin(&args.admin, readiness.clone(), Arc::new(metrics), &stopping).await?;
     let routes = tonic::service::Routes::new(WorkersServer::service(executor.clone()));
     let served = tokio::spawn(serving::grpc(listener, routes, readiness, stopping.clone()));
-    let member = Member::start(executor.clone(), MembershipOptions { managers: args.managers.uris(), address: address.clone() });
+    let member = Member::start(
+        executor.clone(),
+        MembershipOptions { managers: args.managers.uris(), address: address.clone() },
+    );
     let here: Weak<dyn Workers> = Arc::<Executor>::downgrade(&executor);
     routed.set_local(member.id, here);
-    tracing::info!("executor {} is reached at {address} (gRPC), {admin} (health, metrics)", member.id);
+    tracing::info!(
+        "executor {} is reached at {address} (gRPC), {admin} (health, metrics)",
+        member.id
+    );
     process::stop_signal().await;
     tracing::info!("stopping: the shards are handed over first");
     member.leave(patience).await;

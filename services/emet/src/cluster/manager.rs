@@ -44,16 +44,37 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 async fn serve(args: &Args) -> Result<()> {
     let lease = Duration::try_from_secs_f64(args.lease).context("--lease is not a duration")?;
     let listener = serving::listen(args.listen, "--listen").await?;
-    let options =
-        Options { id: args.id, peers: args.peers.clone(), data_dir: args.data_dir.clone(), shards: DEFAULT_SHARDS, lease };
+    let options = Options {
+        id: args.id,
+        peers: args.peers.clone(),
+        data_dir: args.data_dir.clone(),
+        shards: DEFAULT_SHARDS,
+        lease,
+    };
     let manager = Manager::start(options).await?;
     let stopping = Stopping::new();
     let (ready, shown) = (manager.clone(), manager.clone());
-    let readiness: serving::Readiness =
-        Arc::new(move || if ready.is_ready() { Vec::new() } else { vec!["the group of shard managers has no leader".into()] });
-    let admin = serving::admin(&args.admin, readiness.clone(), Arc::new(move || metrics(&shown)), &stopping).await?;
-    tracing::info!("shard manager {} listens on {} (gRPC) and {admin} (health, metrics)", args.id, listener.local_addr()?);
-    let served = tokio::spawn(serving::grpc(listener, manager.routes(), readiness, stopping.clone()));
+    let readiness: serving::Readiness = Arc::new(move || {
+        if ready.is_ready() {
+            Vec::new()
+        } else {
+            vec!["the group of shard managers has no leader".into()]
+        }
+    });
+    let admin = serving::admin(
+        &args.admin,
+        readiness.clone(),
+        Arc::new(move || metrics(&shown)),
+        &stopping,
+    )
+    .await?;
+    tracing::info!(
+        "shard manager {} listens on {} (gRPC) and {admin} (health, metrics)",
+        args.id,
+        listener.local_addr()?
+    );
+    let served =
+        tokio::spawn(serving::grpc(listener, manager.routes(), readiness, stopping.clone()));
     process::stop_signal().await;
     tracing::info!("stopping");
     // First the group: the others elect a leader while this one still tells where it is.

@@ -20,7 +20,12 @@ fn uri(address: &str) -> String {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Managers {
     /// Addresses of the shard managers, host:port; repeatable, in any order.
-    #[arg(long = "shard-manager", env = "EMET_SHARD_MANAGERS", value_delimiter = ',', required = true)]
+    #[arg(
+        long = "shard-manager",
+        env = "EMET_SHARD_MANAGERS",
+        value_delimiter = ',',
+        required = true
+    )]
     shard_managers: Vec<String>,
 }
 
@@ -35,7 +40,9 @@ fn advertised(given: Option<&str>, listening: std::net::SocketAddr) -> Result<St
     match given {
         Some(address) => Ok(uri(address)),
         None if listening.ip().is_unspecified() => {
-            bail!("listening on every address ({listening}): say with --advertise under which one the others reach this process")
+            bail!(
+                "listening on every address ({listening}): say with --advertise under which one the others reach this process"
+            )
         }
         None => Ok(format!("http://{listening}")),
     }

@@ -39,7 +39,9 @@ pub(crate) struct AdminArgs {
 
 /// Listens on an address.
 pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
 /// A process that stops when it is told to, in order.
@@ -81,12 +83,21 @@ impl Stopping {
 }
 
 /// Serves gRPC until the stop, then lets calls under way end.
-pub(crate) async fn grpc(listener: TcpListener, routes: Routes, readiness: Readiness, stopping: Stopping) -> Result<()> {
+pub(crate) async fn grpc(
+    listener: TcpListener,
+    routes: Routes,
+    readiness: Readiness,
+    stopping: Stopping,
+) -> Result<()> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let stopped = stopping.stopped();
     let reporting = tokio::spawn(async move {
         loop {
-            let status = if readiness().is_empty() { ServingStatus::Serving } else { ServingStatus::NotServing };
+            let status = if readiness().is_empty() {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
             reporter.set_service_status("", status).await;
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
@@ -105,21 +116,33 @@ pub(crate) async fn grpc(listener: TcpListener, routes: Routes, readiness: Readi
         .add_routes(routes)
         .add_service(health)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stopped);
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            stopped,
+        );
     let served = stopping.bounded(server).await;
     reporting.abort();
     served.transpose().context("the gRPC server failed").map(|_| ())
 }
 
 /// Serves the health check and the metrics until the stop.
-pub(crate) async fn admin(args: &AdminArgs, readiness: Readiness, metrics: Metrics, stopping: &Stopping) -> Result<SocketAddr> {
+pub(crate) async fn admin(
+    args: &AdminArgs,
+    readiness: Readiness,
+    metrics: Metrics,
+    stopping: &Stopping,
+) -> Result<SocketAddr> {
     let listener = listen(args.admin_listen, "--admin-listen").await?;
     let address = listener.local_addr()?;
     let app = Router::new()
         .route("/healthcheck", get(move || std::future::ready(health(&readiness()))))
         .route("/metrics", get(move || std::future::ready(exposition(metrics()))));
     let (stopped, stopping) = (stopping.stopped(), stopping.clone());
-    tokio::spawn(async move { stopping.bounded(axum::serve(listener, app).with_graceful_shutdown(stopped).into_future()).await });
+    tokio::spawn(async move {
+        stopping
+            .bounded(axum::serve(listener, app).with_graceful_shutdown(stopped).into_future())
+            .await
+    });
     Ok(address)
 }
 
@@ -135,10 +158,14 @@ fn health(missing: &[String]) -> Response {
         true => (StatusCode::OK, serde_json::json!({})),
         false => {
             let error = format!("Not ready: {}", missing.join(", "));
-            (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({"error": error, "notReady": missing}))
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                serde_json::json!({"error": error, "notReady": missing}),
+            )
         }
     };
-    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body.to_string())
+        .into_response()
 }
 
 fn exposition(text: String) -> Response {

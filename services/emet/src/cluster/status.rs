@@ -77,16 +77,30 @@ async fn ask(managers: &Managers) -> Result<ClusterStatus> {
 }
 
 async fn ask_one(manager: &str) -> Result<ClusterStatus> {
-    let mut client = wire::shards_client::ShardsClient::new(channel(manager, ChannelOptions::default())?);
-    let reply = tokio::time::timeout(WITHIN, client.status(wire::StatusRequest {})).await.context("no answer")?;
+    let mut client =
+        wire::shards_client::ShardsClient::new(channel(manager, ChannelOptions::default())?);
+    let reply = tokio::time::timeout(WITHIN, client.status(wire::StatusRequest {}))
+        .await
+        .context("no answer")?;
     Ok(serde_json::from_slice(&reply?.into_inner().status_json)?)
 }
 
 async fn set_managers(args: &MembersArgs) -> Result<String> {
     let status = ask(&args.managers).await?;
-    let leader = status.managers.iter().find(|m| m.leader).context("the group of shard managers has no leader")?;
-    let mut client = wire::shards_client::ShardsClient::new(channel(&leader.address, ChannelOptions::default())?);
-    let members = args.members.iter().map(|m| wire::ManagerNode { id: m.id, address: m.address.clone() }).collect();
+    let leader = status
+        .managers
+        .iter()
+        .find(|m| m.leader)
+        .context("the group of shard managers has no leader")?;
+    let mut client = wire::shards_client::ShardsClient::new(channel(
+        &leader.address,
+        ChannelOptions::default(),
+    )?);
+    let members = args
+        .members
+        .iter()
+        .map(|m| wire::ManagerNode { id: m.id, address: m.address.clone() })
+        .collect();
     client.change_membership(wire::ChangeMembershipRequest { members }).await?;
     Ok("the members of the group are changed\n".to_owned())
 }
@@ -102,10 +116,16 @@ fn table(status: &ClusterStatus) -> String {
         lines.push(format!("{:<10}{:<32}{role}", manager.id, manager.address));
     }
     lines.push(String::new());
-    lines.push(format!("{:<38}{:<32}{:>7}{:>10}  STATE", "EXECUTOR", "ADDRESS", "SHARDS", "RELEASING"));
+    lines.push(format!(
+        "{:<38}{:<32}{:>7}{:>10}  STATE",
+        "EXECUTOR", "ADDRESS", "SHARDS", "RELEASING"
+    ));
     for executor in &status.executors {
         let state = if executor.leaving { "leaving" } else { "active" };
-        lines.push(format!("{:<38}{:<32}{:>7}{:>10}  {state}", executor.id, executor.address, executor.shards, executor.releasing));
+        lines.push(format!(
+            "{:<38}{:<32}{:>7}{:>10}  {state}",
+            executor.id, executor.address, executor.shards, executor.releasing
+        ));
     }
     lines.push(String::new());
     let unowned = format!("{} without an owner, {} moving", status.unowned, status.moving);

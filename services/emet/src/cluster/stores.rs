@@ -4,16 +4,20 @@ use anyhow::{Context, Result};
 use emet_storage::redis::{Redis, RedisOptions};
 use emet_storage::s3::{S3Blob, S3Credentials, S3Options};
 use emet_storage::tiered::TieredOptions;
-use emet_storage::{BlobStore, FsBlob, Tiered};
+use emet_storage::{BlobStore, Tiered};
 use emet_worker_executor::Stores;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where the shared stores are.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct StoreArgs {
     /// Redis servers: redis://[user:password@]host:port[/database]. Of a Redis Cluster some nodes.
-    #[arg(long, env = "EMET_REDIS", value_delimiter = ',', default_value = "redis://127.0.0.1:6379")]
+    #[arg(
+        long,
+        env = "EMET_REDIS",
+        value_delimiter = ',',
+        default_value = "redis://127.0.0.1:6379"
+    )]
     redis: Vec<String>,
     /// What every key in Redis starts with: installations with different prefixes share a server.
     #[arg(long, env = "EMET_REDIS_PREFIX", default_value = "emet")]
@@ -33,9 +37,6 @@ pub(crate) struct StoreArgs {
     /// Name the bucket in the path: servers other than Amazon's mostly want it.
     #[arg(long, env = "EMET_S3_PATH_STYLE")]
     s3_path_style: bool,
-    /// A directory that all processes share, instead of S3.
-    #[arg(long, env = "EMET_BLOB_DIR", conflicts_with = "s3_endpoint")]
-    blob_dir: Option<PathBuf>,
 }
 
 impl StoreArgs {
@@ -54,10 +55,6 @@ impl StoreArgs {
     }
 
     async fn blobs(&self) -> Result<Arc<dyn BlobStore>> {
-        if let Some(directory) = &self.blob_dir {
-            let blobs = FsBlob::open(directory.clone());
-            return Ok(Arc::new(blobs.with_context(|| format!("cannot use the directory {}", directory.display()))?));
-        }
         let options = S3Options {
             bucket: self.s3_bucket.clone(),
             region: self.s3_region.clone(),
@@ -67,6 +64,10 @@ impl StoreArgs {
             credentials: S3Credentials::Environment,
             ..S3Options::default()
         };
-        Ok(Arc::new(S3Blob::open(options).await.context("cannot use the bucket; see --s3-bucket and --s3-endpoint")?))
+        Ok(Arc::new(
+            S3Blob::open(options)
+                .await
+                .context("cannot use the bucket; see --s3-bucket and --s3-endpoint")?,
+        ))
     }
 }

@@ -37,18 +37,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 async fn serve(args: &Args) -> Result<()> {
-    let patience = Duration::try_from_secs_f64(args.patience).context("--patience is not a duration")?;
+    let patience =
+        Duration::try_from_secs_f64(args.patience).context("--patience is not a duration")?;
     let listener = serving::listen(args.listen, "--listen").await?;
-    let component_service = channel(&uri(&args.component_service), ChannelOptions::default()).context("--component-service")?;
-    let options = RoutingOptions { patience, limit: args.executor_calls, ..RoutingOptions::default() };
+    let component_service = channel(&uri(&args.component_service), ChannelOptions::default())
+        .context("--component-service")?;
+    let options =
+        RoutingOptions { patience, limit: args.executor_calls, ..RoutingOptions::default() };
     let table = watch_routing(args.managers.uris());
     let workers = Arc::new(RoutedWorkers::new(table, options));
-    let missing = Dependencies { component_service: Some(component_service.clone()), ..Dependencies::default() }.watch();
+    let missing = Dependencies {
+        component_service: Some(component_service.clone()),
+        ..Dependencies::default()
+    }
+    .watch();
     let (routing, shown) = (workers.clone(), workers.clone());
     let readiness = move || {
         let mut missing = missing.get();
         if routing.table().members.is_empty() {
-            missing.push("no executor is known: the shard managers do not answer, or none has joined".to_owned());
+            missing.push(
+                "no executor is known: the shard managers do not answer, or none has joined"
+                    .to_owned(),
+            );
         }
         missing
     };
@@ -61,7 +71,9 @@ async fn serve(args: &Args) -> Result<()> {
         limits: Limits::default(),
     };
     let address = listener.local_addr()?;
-    tracing::info!("worker service is ready: http://{address} (API), http://{address}/docs (documentation)");
+    tracing::info!(
+        "worker service is ready: http://{address} (API), http://{address}/docs (documentation)"
+    );
     let stopping = Stopping::new();
     let served = tokio::spawn(serving::http(listener, router(state), stopping.clone()));
     process::stop_signal().await;

@@ -24,7 +24,15 @@ pub(super) struct Reconciler {
 impl Reconciler {
     pub(super) fn new(executor: Arc<Executor>, free: watch::Sender<bool>) -> Self {
         let (stop, stopped) = mpsc::unbounded_channel();
-        Self { executor, wanted: Assignment::default(), stopping: BTreeSet::new(), stopped, stop, leaving: false, free }
+        Self {
+            executor,
+            wanted: Assignment::default(),
+            stopping: BTreeSet::new(),
+            stopped,
+            stop,
+            leaving: false,
+            free,
+        }
     }
 
     /// A new assignment. One that is older than what is known is news from a leader that is none.
@@ -56,11 +64,16 @@ impl Reconciler {
     /// Waits for shards to be reported as handed over.
     pub(super) async fn handed_over(&mut self) -> Vec<Held> {
         loop {
-            let Some(stopped) = self.stopped.recv().await else { return std::future::pending().await };
-            stopped.iter().for_each(|held| drop(self.stopping.remove(&held.shard)));
+            let Some(stopped) = self.stopped.recv().await else {
+                return std::future::pending().await;
+            };
+            for held in &stopped {
+                self.stopping.remove(&held.shard);
+            }
             // What is to be held again can be taken now.
             self.reconcile();
-            let asked: Vec<Held> = stopped.into_iter().filter(|held| self.wanted.release.contains(held)).collect();
+            let asked: Vec<Held> =
+                stopped.into_iter().filter(|held| self.wanted.release.contains(held)).collect();
             if !asked.is_empty() {
                 return asked;
             }
@@ -77,7 +90,8 @@ impl Reconciler {
             self.let_go(surplus.clone());
         }
         // Asked for again, although it is not held: the word that it was let go did not arrive.
-        let known: BTreeSet<ShardId> = surplus.iter().map(|h| h.shard).chain(self.stopping.iter().copied()).collect();
+        let known: BTreeSet<ShardId> =
+            surplus.iter().map(|h| h.shard).chain(self.stopping.iter().copied()).collect();
         let again: Vec<Held> = release.into_iter().filter(|h| !known.contains(&h.shard)).collect();
         if !again.is_empty() {
             // The receiver is this struct's own.
@@ -85,7 +99,8 @@ impl Reconciler {
         }
         // Without a lease there is no telling whose they are.
         if self.executor.shared.ownership.is_sure() {
-            let fresh = hold.into_iter().filter(|h| !held.contains(h) && !self.stopping.contains(&h.shard));
+            let fresh =
+                hold.into_iter().filter(|h| !held.contains(h) && !self.stopping.contains(&h.shard));
             self.executor.take(&fresh.collect::<Vec<_>>());
         }
         // Whoever wants to go and is to hand nothing over has nobody to hand it to.

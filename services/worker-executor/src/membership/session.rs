@@ -86,13 +86,18 @@ impl Session<'_> {
         };
         tracing::info!(manager, "joined the cluster");
         let mut told = Wish::Stay;
-        let mut beats = Beats { sent: BTreeMap::new(), next: 1, pause: FIRST_BEAT, due: Instant::now() };
+        let mut beats =
+            Beats { sent: BTreeMap::new(), next: 1, pause: FIRST_BEAT, due: Instant::now() };
         loop {
             let wish = *self.wishes.borrow_and_update();
             if wish > told {
                 told = wish;
                 reconciler.leaving = true;
-                let message = if wish == Wish::Gone { To::Gone(wire::Gone {}) } else { To::Leave(wire::Leave {}) };
+                let message = if wish == Wish::Gone {
+                    To::Gone(wire::Gone {})
+                } else {
+                    To::Leave(wire::Leave {})
+                };
                 if !say(&outgoing, message).await {
                     return End::Lost("the stream is closed".into());
                 }
@@ -115,9 +120,13 @@ impl Session<'_> {
                 }
                 Next::Heard(Ok(Some(_))) => {}
                 Next::Heard(_) if told == Wish::Gone => return End::Over,
-                Next::Heard(Ok(None)) => return End::Lost("the shard manager ended the stream".into()),
+                Next::Heard(Ok(None)) => {
+                    return End::Lost("the shard manager ended the stream".into());
+                }
                 // A member that has handed everything over is forgotten by the leader.
-                Next::Heard(Err(status)) if told == Wish::Leave && status.code() == tonic::Code::Aborted => {
+                Next::Heard(Err(status))
+                    if told == Wish::Leave && status.code() == tonic::Code::Aborted =>
+                {
                     reconciler.forgotten();
                     return End::Over;
                 }
