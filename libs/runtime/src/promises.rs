@@ -137,7 +137,14 @@ impl Promises {
             .fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
         self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
-        Ok(waiters)
+        Ok(found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect())
+    }
+
+    /// Forgets workers that waited for a promise and were woken.
+    pub async fn forget_waiters(&self, id: &PromiseId, woken: &[WorkerId]) -> Result<(), WorkerError> {
+        let keys = woken.iter().map(|worker| [key(id), prefix(worker)].concat());
+        let batch = keys.fold(Batch::new(), |batch, key| batch.delete(WAITERS, key));
+        self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
     /// Waits until some promise of this node may have been completed.

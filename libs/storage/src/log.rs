@@ -45,7 +45,7 @@ pub struct Head {
     pub epoch: u64,
     /// The durable "has unfinished work" mark.
     pub unfinished: bool,
-    /// Creation order: unique in the store and rising, with gaps.
+    /// Creation order: unique in the group and rising, with gaps.
     pub sequence: u64,
     /// Cached state, if some append carried one.
     pub summary: Option<Summary>,
@@ -102,6 +102,11 @@ pub trait LogStore: Send + Sync + 'static {
     /// Raises the owner epoch, so that appends of an older owner are refused. A missing log is
     /// created empty. An epoch below the stored one is refused with [`LogError::Fenced`].
     async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError>;
+
+    /// Raises the epoch of shard `shard` of `total` as a whole, for a new owner: what is then done
+    /// under a lower one to any of its logs, existing or not, is refused with
+    /// [`LogError::Fenced`], and so is a call with a lower one.
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError>;
 
     /// Removes a log and its head, including its epoch. A missing log is no error. An epoch below
     /// the stored one is refused with [`LogError::Fenced`].

@@ -718,10 +718,11 @@ impl Workers for Executor {
         let completed = self.shared.promises().complete(&promise, &data).await?;
         // Waking is repeated for a promise that was completed before: whoever did it may have been
         // lost before it could wake anybody.
-        let mut waiters = self.shared.promises().take_waiters(&promise).await?;
+        let mut waiters = self.shared.promises().waiters(&promise).await?;
         if !waiters.contains(&promise.worker_id) {
             waiters.push(promise.worker_id.clone());
         }
+        let (mut woken, mut failed) = (Vec::new(), None);
         for worker in waiters {
             match self.shared.wake(&worker).await {
                 Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => {}
@@ -730,7 +731,9 @@ impl Workers for Executor {
                 }
             }
         }
-        Ok(completed)
+        self.shared.promises().forget_waiters(&promise, &woken).await?;
+        // Whoever is told that it failed completes the promise again, which wakes the rest.
+        failed.map_or(Ok(completed), Err)
     }
 
     async fn revert(&self, worker: WorkerId, target: RevertTarget) -> Result<(), WorkerError> {

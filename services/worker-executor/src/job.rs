@@ -92,21 +92,19 @@ impl Scene {
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
     async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
-        // Replay reads the store up to the last index, so requests that were only added must be in it.
-        self.writer.commit().await.map_err(Stop::from)?;
         if self.ephemeral
             && let Some(ended) = self.start_afresh()
         {
             return Ok(ended);
         }
-        let plan = self.writer.with_state(load_plan);
+        let (plan, target) = self.plan().await?;
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = match self.shared.cache.get(id).await {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
         };
         let place = self.shared.place().await;
-        let ctx = match self.context(&prepared, &plan).await {
+        let ctx = match self.context(&prepared, &plan, target).await {
             Ok(ctx) => ctx,
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
@@ -119,6 +117,17 @@ impl Scene {
         }
         let loaded = slot.insert(Loaded { instance, _place: place });
         self.replay(&mut loaded.instance).await
+    }
+
+    /// What to load, and the last index that replay has to read. Everything up to it is in the
+    /// store; requests that arrive from now on are none of the replay's business.
+    async fn plan(&self) -> wasmtime::Result<(Load, OplogIndex)> {
+        loop {
+            self.writer.commit().await.map_err(Stop::from)?;
+            if self.writer.buffered() == 0 {
+                return Ok(self.writer.with_state(|s| (load_plan(s), s.index)));
+            }
+        }
     }
 
     /// An ephemeral worker forgets its history at every load (guest spec 3.10). An invocation that
@@ -158,15 +167,14 @@ impl Scene {
         }))
     }
 
-    async fn context(&self, prepared: &Prepared, plan: &Load) -> Result<WorkerCtx, WorkerError> {
+    async fn context(&self, prepared: &Prepared, plan: &Load, target: OplogIndex) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
         let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
         let read_only = placed.map_err(|(path, reason)| {
             WorkerError::InitialComponentFileDownloadFailed { path, reason }
         })?;
-        let (create, target, memory) =
-            self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
+        let (create, memory) = self.writer.with_state(|s| (s.create.clone(), s.memory));
         let create = create.ok_or_else(|| {
             WorkerError::unknown("the oplog does not start with the creation of the worker")
         })?;

@@ -109,8 +109,10 @@ async fn regions_that_fail_jumps_and_keys() -> Result<(), Failure> {
         "durability",
         &["durability"],
         vec![
-            Step::Call(w, "test:durability/api.{atomic-region}", json!([])),
-            Step::Call(w, "test:durability/api.{jump}", json!([])),
+            // A crash within the region repeats the region, so its number of attempts may differ.
+            Step::Attempt(w, "test:durability/api.{atomic-region}", json!([])),
+            Step::Call(w, "test:durability/api.{step}", json!([4])),
+            Step::Call("durability/jump", "test:durability/api.{jump}", json!([])),
             Step::Call("durability/v", "test:durability/api.{step}", json!([1])),
             Step::Call("durability/v", "test:durability/api.{idempotence}", json!([true])),
         ],

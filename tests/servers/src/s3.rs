@@ -33,8 +33,6 @@ impl S3Server {
             let directory = TempDir::new().expect("no temporary directory");
             let bucket = directory.path().join("data").join(Self::BUCKET);
             std::fs::create_dir_all(bucket).expect("cannot create a bucket");
-            std::fs::create_dir_all(directory.path().join("meta"))
-                .expect("cannot create a directory");
             let mut server = Self { directory, port: free_port(), process: None };
             if server.try_restart() {
                 return server;
@@ -87,8 +85,6 @@ impl S3Server {
             Self::SECRET_KEY,
         ]);
         command.args(["--region", Self::REGION, "--keep-alive", "--quiet", "posix"]);
-        // Not every file system of a temporary directory keeps extended attributes.
-        command.arg("--sidecar").arg(self.directory.path().join("meta"));
         command.arg(self.directory.path().join("data"));
         let log = self.directory.path().join("log");
         let ready = || TcpStream::connect(("127.0.0.1", self.port)).is_ok();

@@ -28,6 +28,8 @@ pub(super) enum Command {
 pub(super) enum LogCommand {
     Append(Append),
     Fence(LogKey, u64),
+    /// Shard, number of shards, epoch.
+    FenceShard(u32, u32, u64),
     Delete(LogKey, u64),
     Trim(Trim),
 }

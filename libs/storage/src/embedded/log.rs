@@ -59,6 +59,10 @@ impl LogStore for EmbeddedLog {
         self.write(LogCommand::Fence(key.clone(), epoch)).await
     }
 
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.write(LogCommand::FenceShard(shard, total, epoch)).await
+    }
+
     async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         self.write(LogCommand::Delete(key.clone(), epoch)).await
     }

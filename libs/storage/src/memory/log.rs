@@ -2,7 +2,7 @@
 
 use super::faults::{Fault, Faults};
 use crate::log::{self, Append, Head, LogError, LogKey, LogStore, Record, Summary, Trim};
-use crate::shards::Shards;
+use crate::shards::{Fences, Shards};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -41,6 +41,7 @@ impl Log {
 struct State {
     logs: BTreeMap<LogKey, Log>,
     sequence: u64,
+    fences: Fences,
     crashed: bool,
 }
 
@@ -63,7 +64,7 @@ impl State {
     fn admit(&self, append: &Append) -> Result<(), LogError> {
         log::check_name(&append.key)?;
         let (epoch, last) = self.logs.get(&append.key).map_or((0, 0), |l| (l.epoch, l.last()));
-        log::admit(epoch, last, append)
+        log::admit(epoch.max(self.fences.of(&append.key)), last, append)
     }
 
     fn write(&mut self, append: Append) {
@@ -180,16 +181,21 @@ impl LogStore for MemoryLog {
     async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         log::check_name(key)?;
         let mut state = self.healthy()?;
+        log::check_epoch(epoch, state.fences.of(key))?;
         let log = state.create(key, epoch);
         log::check_epoch(epoch, log.epoch)?;
         log.epoch = epoch;
         Ok(())
     }
 
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.healthy()?.fences.raise(shard, total, epoch)
+    }
+
     async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         let mut state = self.healthy()?;
         let Some(log) = state.logs.get(key) else { return Ok(()) };
-        log::check_epoch(epoch, log.epoch)?;
+        log::check_epoch(epoch, log.epoch.max(state.fences.of(key)))?;
         state.logs.remove(key);
         Ok(())
     }
@@ -216,9 +222,10 @@ impl LogStore for MemoryLog {
 
     async fn trim(&self, trim: Trim) -> Result<(), LogError> {
         let mut state = self.healthy()?;
+        let fence = state.fences.of(&trim.key);
         let found = state.logs.get_mut(&trim.key).filter(|log| log.sequence == trim.sequence);
         let Some(log) = found else { return Ok(()) };
-        log::check_epoch(trim.epoch, log.epoch)?;
+        log::check_epoch(trim.epoch, log.epoch.max(fence))?;
         let through = trim.through.clamp(log.floor, log.last());
         let drop = usize::try_from(through - log.floor).unwrap_or(usize::MAX);
         log.records.drain(..drop);

@@ -24,6 +24,8 @@ pub(super) struct LogKeys {
     pub(super) records: String,
     pub(super) summary: String,
     pub(super) marks: String,
+    /// The epoch of the shard.
+    pub(super) fence: String,
 }
 
 impl Layout {
@@ -36,6 +38,7 @@ impl Layout {
             records: named("r"),
             summary: named("s"),
             marks: self.marks(shard),
+            fence: self.fence(shard),
             log,
         }
     }
@@ -43,6 +46,11 @@ impl Layout {
     /// The set of unfinished logs of a shard.
     pub(super) fn marks(&self, shard: u32) -> String {
         format!("{}:{{s{shard}}}:u", self.prefix)
+    }
+
+    /// The epoch of a shard.
+    pub(super) fn fence(&self, shard: u32) -> String {
+        format!("{}:{{s{shard}}}:e", self.prefix)
     }
 
     /// The order of the logs of a component.

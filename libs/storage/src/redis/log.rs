@@ -88,6 +88,7 @@ impl RedisLog {
             let made = || command(&sequence);
             let answer = self.shared.router.write(slot, Repeat::Always, made).await?;
             match reply::verdict(answer, epoch, expected) {
+                Ok(Verdict::Created) => return Ok(()),
                 Ok(Verdict::Done) => {
                     self.settle(key, drawn).await;
                     return Ok(());
@@ -175,7 +176,8 @@ fn age(sequence: u64) -> Duration {
 }
 
 fn append_command(keys: &LogKeys, append: &Append, token: &[u8], sequence: &str) -> Cmd {
-    let mut cmd = scripts::APPEND.call(&[&keys.head, &keys.records, &keys.summary, &keys.marks]);
+    let mut cmd =
+        scripts::APPEND.call(&[&keys.fence, &keys.head, &keys.records, &keys.summary, &keys.marks]);
     cmd.arg(&keys.log).arg(layout::epoch_text(append.epoch)).arg(append.expected);
     cmd.arg(token).arg(sequence);
     cmd.arg(match append.unfinished {
@@ -254,19 +256,37 @@ impl LogStore for RedisLog {
 
     async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         log::check_name(key)?;
-        let head = self.shared.layout.log(key).head;
+        let keys = self.shared.layout.log(key);
         let text = layout::epoch_text(epoch);
-        let command =
-            |sequence: &str| scripts::FENCE.call(&[&head]).arg(&text).arg(sequence).take();
-        self.change(key, &head, epoch, 0, command).await
+        let command = |sequence: &str| {
+            scripts::FENCE.call(&[&keys.fence, &keys.head]).arg(&text).arg(sequence).take()
+        };
+        self.change(key, &keys.head, epoch, 0, command).await
+    }
+
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        let all = self.shared.layout.shards;
+        if total != all || shard >= all {
+            return Err(LogError::Invalid(format!("no shard {shard} of {total}: there are {all}")));
+        }
+        let fence = self.shared.layout.fence(shard);
+        let command = || scripts::FENCE_SHARD.call(&[&fence]).arg(layout::epoch_text(epoch)).take();
+        let slot = slot(fence.as_bytes());
+        let answer = self.shared.router.write(slot, Repeat::Always, command).await?;
+        reply::verdict(answer, epoch, 0).map(drop)
     }
 
     async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         let Some(Head { sequence, .. }) = self.head(key).await? else { return Ok(()) };
         let keys = self.shared.layout.log(key);
         let command = || {
-            let mut cmd =
-                scripts::DELETE.call(&[&keys.head, &keys.records, &keys.summary, &keys.marks]);
+            let mut cmd = scripts::DELETE.call(&[
+                &keys.fence,
+                &keys.head,
+                &keys.records,
+                &keys.summary,
+                &keys.marks,
+            ]);
             cmd.arg(&keys.log).arg(layout::epoch_text(epoch));
             cmd.arg(layout::sequence_text(sequence)).take()
         };
@@ -313,7 +333,7 @@ impl LogStore for RedisLog {
     async fn trim(&self, trim: Trim) -> Result<(), LogError> {
         let keys = self.shared.layout.log(&trim.key);
         let command = || {
-            let mut cmd = scripts::TRIM.call(&[&keys.head, &keys.records]);
+            let mut cmd = scripts::TRIM.call(&[&keys.fence, &keys.head, &keys.records]);
             cmd.arg(layout::epoch_text(trim.epoch)).arg(layout::sequence_text(trim.sequence));
             cmd.arg(trim.through.min(MAX_NUMBER)).take()
         };

@@ -34,6 +34,7 @@ macro_rules! script {
 
 pub(super) static APPEND: LazyLock<Script> = script!("", "append.lua");
 pub(super) static FENCE: LazyLock<Script> = script!("", "fence.lua");
+pub(super) static FENCE_SHARD: LazyLock<Script> = script!("", "fence_shard.lua");
 pub(super) static RESERVE: LazyLock<Script> = script!("", "reserve.lua");
 pub(super) static APPLY: LazyLock<Script> = script!("", "apply.lua");
 /// For batches that only delete.
@@ -46,8 +47,9 @@ pub(super) static SCAN: LazyLock<Script> = script!(" flags=no-writes,allow-oom",
 
 /// Commands that make every script known to a server.
 pub(super) fn load_all() -> impl Iterator<Item = Cmd> {
-    let all = [&APPEND, &FENCE, &RESERVE, &APPLY, &RELIEVE, &DELETE, &TRIM, &HEAD, &READ, &SCAN];
-    all.into_iter().map(|script| {
+    let logs = [&APPEND, &FENCE, &FENCE_SHARD, &RESERVE, &DELETE, &TRIM, &HEAD, &READ];
+    let all = logs.into_iter().chain([&APPLY, &RELIEVE, &SCAN]);
+    all.map(|script| {
         let mut cmd = redis::cmd("SCRIPT");
         cmd.arg("LOAD").arg(script.source);
         cmd

@@ -12,7 +12,7 @@ pub(super) enum Meaning {
     Missing,
     /// The condition of the request does not hold.
     Exists,
-    /// Another conditional request on the object is under way.
+    /// Another request on the object is under way.
     Busy,
     /// The range lies behind the end of the object.
     Behind,

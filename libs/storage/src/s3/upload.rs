@@ -4,7 +4,7 @@ use super::S3Blob;
 use super::failure::{self, Meaning, blob_error};
 use crate::blob::BlobError;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const PARALLEL_PARTS: usize = 4;
 const MAX_PARTS: usize = 10_000;
 /// Names the request that wrote an object, so that a repeated request recognises its own work.
 const WRITER: &str = "emet-writer";
-/// How often a conditional write waits for another one.
+/// How often a write waits for another request that is in its way.
 const BUSY_TRIES: u32 = 20;
 
 /// What became of a write.
@@ -29,18 +29,32 @@ enum Outcome {
 impl S3Blob {
     /// Writes an object, whatever is there.
     pub(super) async fn write(&self, name: &str, data: Bytes) -> Result<(), BlobError> {
-        self.try_write(name, &data, None).await.map(drop)
+        self.settle(name, &data, None).await.map(drop)
     }
 
     /// Writes an object unless there is one; `false` if there was.
     pub(super) async fn write_new(&self, name: &str, data: Bytes) -> Result<bool, BlobError> {
         let writer = Uuid::new_v4().to_string();
+        match self.settle(name, &data, Some(&writer)).await? {
+            true => Ok(true),
+            false => self.is_by(name, &writer).await,
+        }
+    }
+
+    /// Writes until no other request is in the way; `false` if there is an object that must not
+    /// be replaced.
+    async fn settle(
+        &self,
+        name: &str,
+        data: &Bytes,
+        writer: Option<&str>,
+    ) -> Result<bool, BlobError> {
         for attempt in 0..BUSY_TRIES {
-            match self.try_write(name, &data, Some(&writer)).await? {
+            match self.try_write(name, data, writer).await? {
                 Outcome::Written => return Ok(true),
-                Outcome::Exists => return self.is_by(name, &writer).await,
+                Outcome::Exists => return Ok(false),
                 Outcome::Busy => {
-                    tokio::time::sleep(Duration::from_millis(10 << attempt.min(5))).await
+                    tokio::time::sleep(Duration::from_millis(10 << attempt.min(5))).await;
                 }
             }
         }
@@ -88,7 +102,13 @@ impl S3Blob {
         data: &Bytes,
         writer: Option<&str>,
     ) -> Result<Outcome, BlobError> {
-        let mut request = self.client.create_multipart_upload().bucket(&self.bucket).key(name);
+        // The client sends this sum of every part, and the server compares.
+        let mut request = self
+            .client
+            .create_multipart_upload()
+            .bucket(&self.bucket)
+            .key(name)
+            .checksum_algorithm(ChecksumAlgorithm::Crc32);
         if let Some(writer) = writer {
             request = request.metadata(WRITER, writer);
         }
@@ -156,11 +176,11 @@ impl S3Blob {
     }
 }
 
-/// What a refusal of a conditional write means; `None` for a failure.
+/// What a refusal of a write means; `None` for a failure.
 fn outcome(meaning: Meaning, writer: Option<&str>) -> Option<Outcome> {
     match meaning {
         Meaning::Exists if writer.is_some() => Some(Outcome::Exists),
-        Meaning::Busy if writer.is_some() => Some(Outcome::Busy),
+        Meaning::Busy => Some(Outcome::Busy),
         _ => None,
     }
 }

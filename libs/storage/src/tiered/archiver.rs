@@ -108,8 +108,7 @@ impl Tiers {
         check_epoch(trim.epoch, head.epoch)?;
         let base = chunk::base(&trim.key, trim.sequence);
         let through = trim.through.min(head.last);
-        let archived = self.blobs.list(&base, None, 1).await.map_err(log_error)?;
-        if !archived.is_empty() && self.floor(&trim.key, &base).await? < through {
+        if self.floor(&trim.key, &base).await? < through {
             let name = chunk::floor_name(&base);
             let stored = chunk::encode_floor(&name, through);
             self.blobs.put(&name, stored).await.map_err(log_error)?;

@@ -119,6 +119,10 @@ impl LogStore for Tiered {
         self.tiers.primary.fence(key, epoch).await
     }
 
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.tiers.primary.fence_shard(shard, total, epoch).await
+    }
+
     /// Fails if chunks may be left; it can be repeated then.
     async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         self.tiers.primary.delete(key, epoch).await?;

@@ -114,7 +114,7 @@ impl Tiers {
         Ok(Some(chunk))
     }
 
-    /// Through which record the archived part of a log was trimmed.
+    /// Through which record a log was trimmed.
     pub(super) async fn floor(&self, key: &LogKey, base: &str) -> Result<u64, LogError> {
         let name = chunk::floor_name(base);
         match self.blobs.get(&name).await.map_err(log_error)? {

@@ -26,7 +26,12 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(store.kv().get("s", b"k").await.unwrap(), Some(Bytes::from("v")));
     let stale = store.log().append(append(&a, 3, 3, &["old"])).await.unwrap_err();
     assert_eq!(stale, LogError::Fenced { epoch: 3, current: 4 });
-    store.log().append(append(&a, 4, 3, &["z"])).await.unwrap();
+    store.log().fence_shard(a.shard(1024), 1024, 5).await.unwrap();
+    drop(store);
+    let store = open(dir.path());
+    let stale = store.log().append(append(&a, 4, 3, &["old"])).await.unwrap_err();
+    assert_eq!(stale, LogError::Fenced { epoch: 4, current: 5 });
+    store.log().append(append(&a, 5, 3, &["z"])).await.unwrap();
     store.log().append(append(&b, 1, 4, &["4"])).await.unwrap();
     store.log().append(append(&key(1, "c"), 1, 1, &[])).await.unwrap();
     let newest = store.log().list([1; 16], 0, 9).await.unwrap().pop().unwrap();

@@ -38,6 +38,7 @@ laws!(
     indexes_are_dense,
     a_wrong_index_is_refused_whole,
     an_older_epoch_is_fenced_off,
+    an_older_owner_of_a_shard_is_fenced_off,
     the_unfinished_mark_follows_appends,
     unfinished_logs_are_found_by_shard,
     a_summary_is_replaced_atomically,
@@ -113,6 +114,34 @@ async fn an_older_epoch_is_fenced_off(log: &dyn LogStore) {
     let head = log.head(&b).await.unwrap().unwrap();
     assert_eq!((head.last, head.epoch), (0, 7));
     assert!(log.append(append(&b, 6, 1, &["old"])).await.is_err());
+}
+
+async fn an_older_owner_of_a_shard_is_fenced_off(log: &dyn LogStore) {
+    let (a, b, new) = (key(1, "a"), key(1, "b"), key(1, "new"));
+    log.append(append(&a, 1, 1, &["x"])).await.unwrap();
+    log.append(append(&b, 1, 1, &["x"])).await.unwrap();
+    log.fence_shard(a.shard(1024), 1024, 3).await.unwrap();
+    log.fence_shard(new.shard(1024), 1024, 3).await.unwrap();
+    assert_ne!(a.shard(1024), b.shard(1024));
+    let fenced = |epoch| LogError::Fenced { epoch, current: 3 };
+    assert_eq!(log.append(append(&a, 2, 2, &["late"])).await.unwrap_err(), fenced(2));
+    assert_eq!(log.append(append(&new, 2, 1, &["late"])).await.unwrap_err(), fenced(2));
+    assert_eq!(log.fence(&a, 2).await.unwrap_err(), fenced(2));
+    assert_eq!(log.fence(&new, 2).await.unwrap_err(), fenced(2));
+    assert_eq!(log.delete(&a, 2).await.unwrap_err(), fenced(2));
+    let sequence = log.head(&a).await.unwrap().unwrap().sequence;
+    let late = Trim { key: a.clone(), sequence, epoch: 2, through: 1 };
+    assert_eq!(log.trim(late).await.unwrap_err(), fenced(2));
+    assert_eq!(log.fence_shard(a.shard(1024), 1024, 2).await.unwrap_err(), fenced(2));
+    assert_eq!(log.head(&new).await.unwrap(), None, "a refused call creates nothing");
+    assert_eq!(texts(&log.read(&a, 1, 9).await.unwrap()), [(1, "x")]);
+
+    log.append(append(&b, 1, 2, &["y"])).await.unwrap();
+    log.append(append(&a, 3, 2, &["y"])).await.unwrap();
+    log.delete(&a, 3).await.unwrap();
+    assert_eq!(log.append(append(&a, 2, 1, &["late"])).await.unwrap_err(), fenced(2));
+    let wrong = log.fence_shard(1024, 1024, 4).await;
+    assert!(matches!(wrong, Err(LogError::Invalid(_))));
 }
 
 async fn the_unfinished_mark_follows_appends(log: &dyn LogStore) {

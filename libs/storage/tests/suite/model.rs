@@ -203,7 +203,11 @@ async fn agrees(ops: Vec<Op>, open: impl AsyncFn() -> Arc<dyn LogStore>) {
 /// Runs random operations on stores that `open` opens; it is told the number of the case.
 fn random(cases: u32, open: impl AsyncFn(u32) -> Arc<dyn LogStore>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut runner = TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
     let case = std::cell::Cell::new(0);
     let result = runner.run(&prop::collection::vec(op(), 1..40), |ops| {
         case.set(case.get() + 1);

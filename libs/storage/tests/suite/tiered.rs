@@ -1,14 +1,16 @@
 //! Two tiers are one log: through every crash, for every owner.
 
-use crate::servers::{redis, s3};
+use crate::servers::{redis_options, s3_options};
 use crate::{append, key, log_laws, trim};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_storage::memory::{MemoryBlob, MemoryLog};
+use emet_storage::redis::RedisOptions;
+use emet_storage::s3::S3Options;
 use emet_storage::tiered::TieredOptions;
 use emet_storage::{
-    Append, BlobError, BlobInfo, BlobStore, Head, LogError, LogKey, LogStore, Record, Shards,
-    Tiered, Trim,
+    Append, BlobError, BlobInfo, BlobStore, Head, LogError, LogKey, LogStore, Record, Redis,
+    S3Blob, Shards, Tiered, Trim,
 };
 use emet_test_servers::{RedisServer, S3Server};
 use parking_lot::Mutex;
@@ -56,17 +58,14 @@ async fn every_law_holds_on_eager_tiers() {
 #[tokio::test]
 async fn every_law_holds_on_tiers_of_redis_and_s3() {
     let (one, two) = (RedisServer::start(), S3Server::start());
-    let blobs = Arc::new(s3(&two).await);
     let make = async |law: &str| {
-        let prefix = law.to_owned();
-        let options =
-            emet_storage::redis::RedisOptions { prefix, ..crate::servers::redis_options(&one) };
-        let primary = emet_storage::Redis::connect(options).await.unwrap().log();
-        // Every law has its own redis prefix but the same archive: sequences keep them apart.
-        Arc::new(Tiered::new(primary, blobs.clone(), EAGER))
+        let options = RedisOptions { prefix: law.into(), ..redis_options(&one) };
+        let primary = Redis::connect(options).await.unwrap().log();
+        let options = S3Options { prefix: format!("{law}/"), ..s3_options(&two) };
+        let blobs = S3Blob::open(options).await.unwrap();
+        Arc::new(Tiered::new(primary, Arc::new(blobs), EAGER))
     };
     log_laws::all(make).await;
-    drop(redis(&one).await);
 }
 
 #[tokio::test]
@@ -227,6 +226,9 @@ impl LogStore for Failing<MemoryLog> {
     }
     async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         self.step(self.store.fence(key, epoch)).await.map_err(LogError::Io)?
+    }
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.step(self.store.fence_shard(shard, total, epoch)).await.map_err(LogError::Io)?
     }
     async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         self.step(self.store.delete(key, epoch)).await.map_err(LogError::Io)?

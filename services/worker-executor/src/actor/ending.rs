@@ -62,7 +62,10 @@ impl Actor {
                 }
                 self.writer.events.close();
                 (self.finished, self.last) = (true, true);
-                drop(done.map(|done| done.send(())));
+                if let Some(done) = done {
+                    // Whoever waited for this may have lost patience.
+                    let _ = done.send(());
+                }
             }
         }
     }

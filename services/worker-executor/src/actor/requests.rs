@@ -165,6 +165,8 @@ impl Actor {
     async fn read_result(&mut self, finished: Finished) -> Result<Done, WorkerError> {
         let (Outcome::Completed(index) | Outcome::Failed(index) | Outcome::Exited(index)) =
             finished.outcome;
+        // The fold shows results before they are durable; nobody else may see them (law L1).
+        self.writer.commit().await?;
         match self.writer.read_one(index).await?.kind {
             EntryKind::Completed { response, .. } => {
                 let value = self.writer.payloads.load(&response).await?;

@@ -1,15 +1,17 @@
--- Law L3 in one step. KEYS: head, records, summary, marks of the shard.
+-- Law L3 in one step. KEYS: epoch of the shard, head, records, summary, marks of the shard.
 -- ARGV: 1 log, 2 epoch, 3 expected index, 4 token, 5 sequence for a creation or '',
 --       6 unfinished: '', '0' or '1', 7 summary or '', 8... records
-local head = redis.call('HMGET', KEYS[1], 'l', 'e', 't', 'u')
+local head = redis.call('HMGET', KEYS[2], 'l', 'e', 't', 'u')
 local last = tonumber(head[1] or '0')
 if head[3] == ARGV[4] then
   -- Written once more, so that waiting for replicas covers it on a new connection as well.
-  redis.call('HSET', KEYS[1], 't', ARGV[4])
+  redis.call('HSET', KEYS[2], 't', ARGV[4])
   return {'done'}
 end
-if head[2] and ARGV[2] < head[2] then
-  return {'fenced', head[2]}
+for _, owner in ipairs({head[2] or '', redis.call('GET', KEYS[1]) or ''}) do
+  if ARGV[2] < owner then
+    return {'fenced', owner}
+  end
 end
 local found = string.format('%.0f', last + 1)
 if ARGV[3] ~= found then
@@ -26,17 +28,17 @@ if not head[1] then
 end
 for i = 8, #ARGV do
   last = last + 1
-  redis.call('XADD', KEYS[2], string.format('%.0f-0', last), 'd', ARGV[i])
+  redis.call('XADD', KEYS[3], string.format('%.0f-0', last), 'd', ARGV[i])
 end
-redis.call('HSET', KEYS[1], 'l', string.format('%.0f', last), 'e', ARGV[2], 't', ARGV[4])
+redis.call('HSET', KEYS[2], 'l', string.format('%.0f', last), 'e', ARGV[2], 't', ARGV[4])
 if not head[1] then
-  redis.call('HSET', KEYS[1], 'q', ARGV[5], 'u', '0')
+  redis.call('HSET', KEYS[2], 'q', ARGV[5], 'u', '0')
 end
 if ARGV[6] ~= '' and ARGV[6] ~= (head[4] or '0') then
-  redis.call('HSET', KEYS[1], 'u', ARGV[6])
-  redis.call(ARGV[6] == '1' and 'SADD' or 'SREM', KEYS[4], ARGV[1])
+  redis.call('HSET', KEYS[2], 'u', ARGV[6])
+  redis.call(ARGV[6] == '1' and 'SADD' or 'SREM', KEYS[5], ARGV[1])
 end
 if ARGV[7] ~= '' then
-  redis.call('SET', KEYS[3], ARGV[7])
+  redis.call('SET', KEYS[4], ARGV[7])
 end
-return {'done'}
+return {head[1] and 'done' or 'created'}
