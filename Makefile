@@ -35,3 +35,4 @@ fix: ## Formats, and mends what lints can mend
 include scripts/guests.mk
 include scripts/stores.mk
 include scripts/cluster.mk
+include scripts/helm.mk

@@ -18,6 +18,7 @@ mod progress;
 mod promise;
 mod resolve;
 mod suggest;
+mod token;
 mod watch;
 mod worker;
 
@@ -42,6 +43,9 @@ pub enum Command {
     /// Complete promises that workers wait for.
     #[command(subcommand)]
     Promise(promise::Command),
+    /// Make, list and revoke tokens for the API.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Check that the server can be reached and is ready.
     Doctor,
     /// Explain an error: what it means and what to do.
@@ -101,6 +105,7 @@ async fn dispatch(command: Command, options: &Options, root: clap::Command) -> R
         Command::Component(command) => component::run(&context()?, command).await,
         Command::Worker(command) => worker::run(&context()?, *command).await,
         Command::Promise(command) => promise::run(&context()?, command).await,
+        Command::Token(command) => token::run(&context()?, command).await,
         Command::Doctor => doctor::run(&context()?).await,
         Command::Explain(args) => explain::run(&context()?, &args),
         Command::Completions { shell } => {

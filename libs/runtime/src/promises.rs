@@ -4,6 +4,7 @@ use bytes::Bytes;
 use emet_model::{ComponentId, PromiseId, WorkerError, WorkerId};
 use emet_shard_map::{DEFAULT_SHARDS, shard_of};
 use emet_storage::{Batch, KvStore};
+use emet_telemetry::metrics::list::PROMISES;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -74,7 +75,7 @@ impl Promises {
     }
 
     /// Where it is noted who waits for them.
-    fn waiters(worker: &WorkerId) -> String {
+    fn waiters_space(worker: &WorkerId) -> String {
         Self::shard_space(worker, "promise-waiters")
     }
 
@@ -87,6 +88,7 @@ impl Promises {
             key,
             Bytes::from_static(&[PENDING]),
         );
+        PROMISES.with(["created"]).inc();
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
@@ -109,6 +111,7 @@ impl Promises {
         let batch =
             Batch::new().if_equal(space.clone(), key.clone(), pending).put(space, key, record);
         if self.kv.apply(batch).await.map_err(failed)? {
+            PROMISES.with(["completed"]).inc();
             return Ok(true);
         }
         match self.get(id).await? {
@@ -120,14 +123,14 @@ impl Promises {
     /// Notes that a worker waits for a promise. To be called before looking at its state, so that
     /// whoever completes it either sees the waiter or is seen by it.
     pub async fn add_waiter(&self, id: &PromiseId, waiter: &WorkerId) -> Result<(), WorkerError> {
-        let space = Self::waiters(&id.worker_id);
+        let space = Self::waiters_space(&id.worker_id);
         let key = [key(id), prefix(waiter)].concat();
         self.kv.apply(Batch::new().put(space, key, Bytes::new())).await.map_err(failed).map(drop)
     }
 
     /// Takes the workers that wait for a promise.
     pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
-        let space = Self::waiters(&id.worker_id);
+        let space = Self::waiters_space(&id.worker_id);
         let prefix = key(id);
         let found = self.kv.scan(&space, &prefix, None, usize::MAX).await.map_err(failed)?;
         let waiters =
@@ -143,7 +146,8 @@ impl Promises {
     /// Forgets workers that waited for a promise and were woken.
     pub async fn forget_waiters(&self, id: &PromiseId, woken: &[WorkerId]) -> Result<(), WorkerError> {
         let keys = woken.iter().map(|worker| [key(id), prefix(worker)].concat());
-        let batch = keys.fold(Batch::new(), |batch, key| batch.delete(WAITERS, key));
+        let space = Self::waiters_space(&id.worker_id);
+        let batch = keys.fold(Batch::new(), |batch, key| batch.delete(space.clone(), key));
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
@@ -163,7 +167,7 @@ impl Promises {
     /// Removes all promises of a worker, and who waits for them.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         let prefix = prefix(worker);
-        for space in [Self::waiters(worker), Self::space(worker)] {
+        for space in [Self::waiters_space(worker), Self::space(worker)] {
             loop {
                 let found = self.kv.scan(&space, &prefix, None, 1000).await.map_err(failed)?;
                 if found.is_empty() {

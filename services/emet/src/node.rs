@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result};
 use emet_api::{Components, Workers};
+use emet_config::HumanDuration;
 use emet_model::RetryPolicy;
 use emet_runtime::network::{Network, NetworkPolicy};
 use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node, Promises, engine};
-use emet_worker_executor::{Executor, ExecutorOptions, Stores};
+use emet_worker_executor::{ExecutorOptions, Stores};
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 /// Options of a node.
 #[derive(Clone, Debug, clap::Args)]
@@ -19,9 +19,9 @@ pub(crate) struct NodeArgs {
     /// Linear memory of all loaded workers together, in MiB [default: 60 % of the machine's].
     #[arg(long, env = "EMET_MEMORY_MIB")]
     memory_mib: Option<u64>,
-    /// Waiting for a time that is further away than this gives a worker's memory up, in seconds.
-    #[arg(long, env = "EMET_SUSPEND_AFTER", default_value_t = 10.0)]
-    suspend_after: f64,
+    /// Waiting for a time that is further away than this gives a worker's memory up.
+    #[arg(long, env = "EMET_SUSPEND_AFTER", default_value = "10s", value_name = "DURATION")]
+    suspend_after: HumanDuration,
     /// Networks that guests may not reach, such as 10.0.0.0/8; repeatable.
     #[arg(long, env = "EMET_NETWORK_DENY", value_delimiter = ',')]
     network_deny: Vec<Network>,
@@ -71,8 +71,7 @@ impl NodeArgs {
             components,
             workers: OnceLock::new(),
             memory: MemoryBudget::new(self.memory_mib.map_or_else(default_memory, |mib| mib << 20)),
-            suspend_after: Duration::try_from_secs_f64(self.suspend_after)
-                .context("--suspend-after is not a duration")?,
+            suspend_after: self.suspend_after.0,
             http: HttpClient::new(network.clone()),
             network,
             retry_policy: RetryPolicy::default(),
@@ -98,20 +97,6 @@ impl NewNode {
         // A node that is being made has no other way yet.
         drop(self.node.workers.set(workers));
     }
-}
-
-/// The figures of a node: name, help, value.
-pub(crate) fn gauges(
-    executor: &Executor,
-    memory: &MemoryBudget,
-) -> Vec<(&'static str, &'static str, u64)> {
-    let (actors, loaded) = executor.counts();
-    vec![
-        ("emet_workers_active", "Workers with an actor", actors as u64),
-        ("emet_workers_loaded", "Workers in memory", loaded as u64),
-        ("emet_memory_used_bytes", "Linear memory of loaded workers", memory.used()),
-        ("emet_memory_limit_bytes", "Linear memory that workers may use together", memory.limit()),
-    ]
 }
 
 /// A share of the machine's memory; where it cannot be told, of a small machine's.

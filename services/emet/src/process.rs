@@ -1,28 +1,30 @@
-//! What every process of Emet does alike: logging, signals, metrics.
+//! What every process of Emet does alike: logs, traces, signals.
 
 use anyhow::{Context, Result};
-use tracing_subscriber::EnvFilter;
 
 /// Runs a role until it ends.
-pub(crate) fn run(role: impl Future<Output = Result<()>>) -> Result<()> {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+pub(crate) fn run(
+    name: &str,
+    telemetry: &emet_telemetry::Options,
+    role: impl Future<Output = Result<()>>,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(role)
+    runtime.block_on(async {
+        // Dropped last, so that the spans of the end are sent as well.
+        let _sent_at_the_end = emet_telemetry::init(name, telemetry)?;
+        role.await
+    })
 }
 
 /// Gauges in the text format of Prometheus: name, help, value.
 pub(crate) fn exposition(gauges: &[(&str, &str, u64)]) -> String {
-    gauges
-        .iter()
-        .map(|(name, help, value)| {
-            format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
-        })
-        .collect()
+    let lines = gauges.iter().map(|(name, help, value)| {
+        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
+    });
+    lines.collect()
 }
 
 /// Resolves when the process is told to end.

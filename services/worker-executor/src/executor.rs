@@ -24,7 +24,10 @@ use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
-use emet_storage::{BlobStore, Head, KvStore, LogStore};
+use emet_storage::measured::{Measured, probe};
+use emet_storage::{BlobStore, KvStore, LogStore};
+use emet_telemetry::health::Health;
+use emet_telemetry::metrics::list::EVICTIONS;
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -45,6 +48,19 @@ pub struct Stores {
     pub kv: Arc<dyn KvStore>,
     /// Objects: payloads, files, artefacts.
     pub blobs: Arc<dyn BlobStore>,
+}
+
+impl Stores {
+    /// The same stores, measured and probed: what is wrong with them is told to `health`.
+    pub fn measured(self, health: &Health) -> Self {
+        let stores = Self {
+            log: Measured::new(self.log, health, "log"),
+            kv: Measured::new(self.kv, health, "kv"),
+            blobs: Measured::new(self.blobs, health, "blob"),
+        };
+        probe(health, stores.log.clone(), stores.kv.clone(), stores.blobs.clone());
+        stores
+    }
 }
 
 /// Limits of an executor.
@@ -90,8 +106,8 @@ type Slot = Arc<OnceCell<Handle>>;
 #[derive(Clone)]
 pub(crate) struct Handle {
     sender: mpsc::UnboundedSender<Command>,
-    writer: Arc<OplogWriter>,
-    visible: Arc<Visible>,
+    pub(crate) writer: Arc<OplogWriter>,
+    pub(crate) visible: Arc<Visible>,
     /// When it was used last, in ticks of the executor.
     used: Arc<AtomicU64>,
 }
@@ -148,15 +164,13 @@ impl Executor {
         // all workers before, and keeps that.
         drop(node.workers.set(Arc::downgrade(&workers)));
         tokio::spawn(Shared::run_timers(Arc::downgrade(&shared)));
-        executor.take(&ownership.held());
+        executor.begin(&ownership.held());
         executor
     }
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
-        let handles: Vec<Handle> =
-            self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect();
-        let stopped = handles.into_iter().map(|handle| async move {
+        let stopped = self.handles().into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
                 drop(tokio::time::timeout(SHUTDOWN, stopped).await);
@@ -165,14 +179,9 @@ impl Executor {
         futures::future::join_all(stopped).await;
     }
 
-    /// Workers with an actor, and those in memory.
-    pub fn counts(&self) -> (usize, usize) {
-        let actors = self.shared.actors.lock();
-        let loaded = actors
-            .values()
-            .filter_map(|s| s.get())
-            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
-        (actors.len(), loaded.count())
+    /// The actors that there are now.
+    pub(crate) fn handles(&self) -> Vec<Handle> {
+        self.shared.actors.lock().values().filter_map(|slot| slot.get().cloned()).collect()
     }
 
     /// Compiles an uploaded component version, so that its first worker need not wait.
@@ -265,6 +274,7 @@ impl Shared {
         });
         if let Some(oldest) = idle.min_by_key(|h| h.used.load(Ordering::Relaxed)) {
             oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+            EVICTIONS.inc();
             drop(oldest.sender.send(Command::Evict));
         }
     }
@@ -359,24 +369,14 @@ impl Shared {
         }
     }
 
-    /// The head of a log that nobody else writes any more: an earlier owner is fenced off.
-    async fn own_head(&self, worker: &WorkerId, epoch: Epoch) -> Result<Option<Head>, WorkerError> {
-        let key = log_key(worker);
-        let head = self.log.head(&key).await.map_err(|e| log_failure(&e))?;
-        if head.as_ref().is_none_or(|head| head.epoch >= epoch) {
-            return Ok(head);
-        }
-        self.log.fence(&key, epoch).await.map_err(|e| log_failure(&e))?;
-        self.log.head(&key).await.map_err(|e| log_failure(&e))
-    }
-
     async fn make(
         &self,
         worker: &WorkerId,
         epoch: Epoch,
         making: Option<Making>,
     ) -> Result<Handle, WorkerError> {
-        let head = self.own_head(worker, epoch).await?;
+        // Earlier owners were fenced off when the shard was taken, so what is read is all there is.
+        let head = self.log.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
         let state = match &head {
             Some(_) => read_state_at(self.log.as_ref(), worker, head.as_ref()).await?,
             None => WorkerState::default(),

@@ -88,6 +88,7 @@ impl Shared {
             }
             Err(error) => Err(WorkerError::invalid(error.to_string())),
         };
+        due.count(&outcome);
         match &outcome {
             // The shard has moved: its new owner carries the timer out.
             Err(WorkerError::InvalidShardId { .. } | WorkerError::ShardingNotReady) => {

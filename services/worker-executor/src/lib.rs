@@ -16,6 +16,7 @@ mod membership;
 mod metadata;
 mod moves;
 mod ownership;
+mod observe;
 mod public;
 mod search;
 mod timers;

@@ -11,10 +11,35 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+/// Shards fenced off at the same time.
+const FENCES_AT_ONCE: usize = 64;
+
 impl Executor {
-    /// Takes shards over: from now on their workers are run here. Those that have something to do
-    /// by themselves are woken in the background.
-    pub fn take(&self, shards: &[Held]) {
+    /// Takes shards over: fences earlier owners off, then runs their workers.
+    pub async fn take(&self, shards: &[Held]) {
+        let ready = self.fence_off(shards).await;
+        self.begin(&ready);
+    }
+
+    /// Lets the store refuse whatever earlier owners of shards still try. Answers the shards of
+    /// which that is certain now.
+    pub(crate) async fn fence_off(&self, shards: &[Held]) -> Vec<Held> {
+        let (log, total) = (&self.shared.log, self.shared.ownership.shard_count());
+        let fenced = futures::stream::iter(shards.iter().copied()).map(|held| async move {
+            match log.fence_shard(held.shard, total, held.epoch).await {
+                Ok(()) => Some(held),
+                Err(error) => {
+                    tracing::warn!(shard = held.shard, %error, "a shard cannot be taken over yet");
+                    None
+                }
+            }
+        });
+        fenced.buffer_unordered(FENCES_AT_ONCE).filter_map(std::future::ready).collect().await
+    }
+
+    /// Runs the workers of shards from now on. Those that have something to do by themselves are
+    /// woken in the background.
+    pub(crate) fn begin(&self, shards: &[Held]) {
         if shards.is_empty() {
             return;
         }

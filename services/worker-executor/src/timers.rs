@@ -9,6 +9,7 @@ use emet_model::{Timestamp, WorkerError, WorkerId};
 use emet_runtime::log::now;
 use emet_shard_map::ShardId;
 use emet_storage::{Batch, KvStore};
+use emet_telemetry::metrics::list::{TIMER_LAG_SECONDS, TIMERS_FIRED};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,6 +63,19 @@ pub(crate) struct Due {
     shard: ShardId,
     key: Vec<u8>,
     pub(crate) action: Bytes,
+}
+
+impl Due {
+    /// Counts an attempt to carry it out.
+    pub(crate) fn count(&self, outcome: &Result<(), WorkerError>) {
+        let outcome = match outcome {
+            Ok(()) => "done",
+            Err(WorkerError::Unknown { .. }) => "again",
+            Err(_) => "refused",
+        };
+        TIMERS_FIRED.with([outcome]).inc();
+        TIMER_LAG_SECONDS.record(Duration::from_millis(now().0.saturating_sub(due_at(&self.key).0)));
+    }
 }
 
 fn failed(error: impl std::fmt::Display) -> WorkerError {

@@ -79,9 +79,9 @@ impl Shared {
 
 impl Member {
     /// Holds the worker's shard, with a lease that lasts.
-    fn take(&self, worker: &WorkerId, epoch: Epoch) {
+    async fn take(&self, worker: &WorkerId, epoch: Epoch) {
         self.ownership.extend(Instant::now() + Duration::from_secs(1000));
-        self.executor.take(&[Held { shard: self.ownership.shard(worker), epoch }]);
+        self.executor.take(&[Held { shard: self.ownership.shard(worker), epoch }]).await;
     }
 
     async fn call(
@@ -129,10 +129,10 @@ async fn a_worker_of_a_foreign_shard_is_refused() {
     );
     let other = WorkerId::new(worker.component_id, "another");
     assert_ne!(member.ownership.shard(&other), member.ownership.shard(&worker));
-    member.take(&other, 1);
+    member.take(&other, 1).await;
     let refused = member.add(&worker, 1, "a").await;
     assert!(matches!(refused, Err(WorkerError::InvalidShardId { .. })), "{refused:?}");
-    member.take(&worker, 1);
+    member.take(&worker, 1).await;
     assert_eq!(member.add(&worker, 1, "a").await, Ok(1));
 }
 
@@ -142,10 +142,10 @@ async fn the_append_of_a_late_executor_is_refused() {
     let shared = shared();
     let worker = WorkerId::new(shared.counter().await, "w");
     let (late, new) = (shared.member(), shared.member());
-    late.take(&worker, 1);
+    late.take(&worker, 1).await;
     assert_eq!(late.add(&worker, 1, "a").await, Ok(1));
     // The late one is not told.
-    new.take(&worker, 2);
+    new.take(&worker, 2).await;
     assert_eq!(new.add(&worker, 10, "b").await, Ok(11));
     assert_eq!(
         late.add(&worker, 100, "c").await,
@@ -167,7 +167,7 @@ async fn a_call_goes_on_where_its_shard_goes() {
     let shared = shared();
     let worker = WorkerId::new(shared.counter().await, "w");
     let (old, new) = (shared.member(), shared.member());
-    old.take(&worker, 1);
+    old.take(&worker, 1).await;
     assert_eq!(old.add(&worker, 1, "a").await, Ok(1));
     let slow = vec![Value::U64(5), Value::U64(600)];
     let (executor, of) = (
@@ -193,7 +193,7 @@ async fn a_call_goes_on_where_its_shard_goes() {
     old.executor.release(&[old.ownership.shard(&worker)]).await;
     let answered = waiting.await.unwrap();
     assert!(matches!(answered, Err(WorkerError::InvalidShardId { .. })), "{answered:?}");
-    new.take(&worker, 2);
+    new.take(&worker, 2).await;
     assert_eq!(new.call(&worker, SLOW_ADD, slow, "slow").await, Ok(6));
     assert_eq!(new.add(&worker, 1, "b").await, Ok(7));
 }
@@ -204,13 +204,13 @@ async fn a_lease_that_has_ended_ends_everything() {
     let shared = shared();
     let worker = WorkerId::new(shared.counter().await, "w");
     let member = shared.member();
-    member.take(&worker, 1);
+    member.take(&worker, 1).await;
     assert_eq!(member.add(&worker, 1, "a").await, Ok(1));
     member.ownership.extend(Instant::now());
     assert_eq!(member.add(&worker, 1, "b").await, Err(WorkerError::ShardingNotReady));
     member.executor.fence();
     assert_eq!(member.executor.counts().0, 0, "no worker is left");
     assert_eq!(member.ownership.held(), []);
-    member.take(&worker, 3);
+    member.take(&worker, 3).await;
     assert_eq!(member.add(&worker, 1, "b").await, Ok(2));
 }

@@ -122,7 +122,7 @@ impl Cluster {
             .map(|n| role("worker-service", n))
             .collect::<Result<Vec<_>, _>>()?;
         for service in &mut services {
-            service.arguments(["--component-service", &components.address()]);
+            service.arguments(["--component-service", &components.address(), "--redis", &redis.url()]);
             for manager in &managers {
                 service.arguments(["--shard-manager", &manager.address()]);
             }

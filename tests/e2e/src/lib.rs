@@ -32,7 +32,8 @@ pub struct Server {
 /// What went wrong, with what is known of it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-fn binary() -> Result<PathBuf, Failure> {
+/// The binary that was built with these tests.
+pub fn binary() -> Result<PathBuf, Failure> {
     let test = std::env::current_exe()?;
     let profile = test.ancestors().nth(2).ok_or("no target directory")?;
     let binary = profile.join("emet");

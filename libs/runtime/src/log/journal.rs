@@ -1,15 +1,17 @@
 //! The one mechanism of durable host calls: replay what was recorded, or act and record.
 
-use super::{HostFn, OplogWriter};
+use super::{HostFn, OplogWriter, observe};
 use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
 use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, WorkerError};
 use emet_oplog::{
     CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
 };
+use emet_telemetry::metrics::list::REPLAYED_ENTRIES;
 use emet_values::{Value, Wit};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tracing::Span;
 
 /// Entries fetched at a time during replay.
 const REPLAY_CHUNK: usize = 1024;
@@ -38,6 +40,8 @@ pub struct Journal {
     pub retry_policy: Option<RetryPolicy>,
     /// Added when the replay ends: what it proves.
     at_end: Option<EntryKind>,
+    /// The live call that is not recorded yet, for its trace.
+    call_span: Span,
 }
 
 type Result<T> = std::result::Result<T, wasmtime::Error>;
@@ -62,6 +66,7 @@ impl Journal {
             current_trace: Vec::new(),
             retry_policy: None,
             at_end: None,
+            call_span: Span::none(),
         }
     }
 
@@ -103,7 +108,11 @@ impl Journal {
         if !self.records(function.kind) {
             return Ok(None);
         }
-        let Some((index, entry)) = self.next().await? else { return Ok(None) };
+        let Some((index, entry)) = self.next().await? else {
+            self.call_span = observe::live_call(function.name, function.kind);
+            return Ok(None);
+        };
+        observe::replayed_call(function.kind);
         match entry.kind {
             EntryKind::HostCall(call) if call.function == function.name => {
                 let value = self.writer.payloads.load(&call.response).await.map_err(node)?;
@@ -134,6 +143,7 @@ impl Journal {
         if !self.records(function.kind) {
             return Ok(());
         }
+        let _ends_now = std::mem::replace(&mut self.call_span, Span::none());
         let request = self.payload(&request.into_value()).await?;
         let response = self.payload(&response.clone().into_value()).await?;
         self.add(EntryKind::HostCall(HostCall { function: Cow::Borrowed(function.name), kind: function.kind, begin, request, response }));
@@ -297,6 +307,7 @@ impl Journal {
                 }
                 Step::Read(from) => self.feed(from).await?,
                 Step::Entry(index, entry) => {
+                    REPLAYED_ENTRIES.inc();
                     while let Some(from) = self.cursor.settle() {
                         self.feed(from).await?;
                     }

@@ -1,6 +1,6 @@
 //! Appends to the oplog of one worker.
 
-use super::{EventHub, Payloads};
+use super::{EventHub, Payloads, observe};
 use bytes::Bytes;
 use emet_api::WorkerEvent;
 use emet_model::{OplogIndex, Timestamp, WorkerError, WorkerId};
@@ -9,6 +9,7 @@ use emet_storage::{Append, Head, LogError, LogKey, LogStore, Summary};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::Instrument;
 
 /// Entries read from the store at a time.
 const READ_CHUNK: usize = 2048;
@@ -240,6 +241,7 @@ impl OplogWriter {
     async fn append(self: &Arc<Self>, leaving: bool) -> Result<(), WorkerError> {
         let turn = self.appending.clone().lock_owned().await;
         let Some(append) = self.take_buffer(leaving)? else { return Ok(()) };
+        let (span, _measured) = observe::commit(&append);
         let this = self.clone();
         // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
         // outcome behind.
@@ -256,7 +258,7 @@ impl OplogWriter {
             drop(turn);
             result
         });
-        appended.await.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
+        appended.instrument(span).await.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
     }
 
     fn take_buffer(&self, leaving: bool) -> Result<Option<Append>, WorkerError> {

@@ -5,6 +5,7 @@ use super::space::SpaceGuard;
 use super::tables::Tables;
 use crate::kv::{Batch, KvError, KvOp};
 use crate::log::{Append, LogError, LogKey, Trim};
+use emet_telemetry::metrics::list::COMMIT_GROUP;
 use std::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
@@ -165,6 +166,7 @@ impl Committer {
             tracing::error!(%error, "a commit failed: the store takes no more writes");
             self.poisoned = Some(error.to_string());
         }
+        COMMIT_GROUP.observe_count(self.decided.len());
         for decided in self.decided.drain(..) {
             decided.answer(self.poisoned.as_deref());
         }

@@ -17,6 +17,7 @@ mod figures;
 mod full_disk;
 mod kv_laws;
 mod log_laws;
+mod measured;
 mod model;
 mod redis;
 mod s3;

@@ -1,6 +1,5 @@
 //! `emet component-service`: stores versions of components, and compiles them when they arrive.
 
-use super::probe::Dependencies;
 use super::serving::{self, AdminArgs, Stopping};
 use super::stores::StoreArgs;
 use crate::{node, process};
@@ -8,10 +7,12 @@ use anyhow::Result;
 use emet_api::grpc::ComponentsServer;
 use emet_component_service::{ComponentService, Uploaded};
 use emet_runtime::ComponentCache;
+use emet_telemetry::health::Health;
+use emet_telemetry::metrics::list::{COMPILATIONS, COMPILE_SECONDS, COMPILING};
 use emet_worker_service::Limits;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Options of a component service.
@@ -24,33 +25,27 @@ pub(crate) struct Args {
     stores: StoreArgs,
     #[command(flatten)]
     admin: AdminArgs,
+    #[command(flatten)]
+    telemetry: emet_telemetry::Options,
 }
 
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    process::run(serve(args))
+    process::run("component-service", &args.telemetry, serve(args))
 }
 
 async fn serve(args: &Args) -> Result<()> {
     let listener = serving::listen(args.listen, "--listen").await?;
-    let stores = args.stores.open().await?;
+    let health = Health::default();
+    let stores = args.stores.open(&health).await?;
     let (components, uploads) = ComponentService::new(stores.kv.clone(), stores.blobs.clone());
     // It makes no instances: it compiles for those who do.
     let cache = node::component_cache(1, &stores, components.clone())?;
-    let compiling = Arc::new(AtomicU64::new(0));
-    tokio::spawn(compile(cache, uploads, compiling.clone()));
-    let missing = Dependencies { stores: Some(stores), ..Dependencies::default() }.watch();
-    let readiness: serving::Readiness = Arc::new(move || missing.get());
-    let metrics = move || {
-        process::exposition(&[(
-            "emet_compiling",
-            "Component versions being compiled",
-            compiling.load(Ordering::Relaxed),
-        )])
-    };
+    tokio::spawn(compile(cache, uploads));
+    let readiness: serving::Readiness = Arc::new(move || health.troubles());
     let stopping = Stopping::new();
     let admin =
-        serving::admin(&args.admin, readiness.clone(), Arc::new(metrics), &stopping).await?;
+        serving::admin(&args.admin, readiness.clone(), Arc::new(emet_telemetry::metrics::render), &stopping).await?;
     tracing::info!(
         "component service listens on {} (gRPC) and {admin} (health, metrics)",
         listener.local_addr()?
@@ -67,18 +62,20 @@ async fn serve(args: &Args) -> Result<()> {
 }
 
 /// Compiles uploads one after the other; what it makes is found in the blob store by everybody.
-async fn compile(
-    cache: ComponentCache,
-    mut uploads: mpsc::UnboundedReceiver<Uploaded>,
-    compiling: Arc<AtomicU64>,
-) {
+async fn compile(cache: ComponentCache, mut uploads: mpsc::UnboundedReceiver<Uploaded>) {
     while let Some(id) = uploads.recv().await {
-        compiling.fetch_add(1, Ordering::Relaxed);
-        let started = std::time::Instant::now();
-        match cache.get(id).await {
-            Ok(_) => tracing::info!(component = %id, elapsed = ?started.elapsed(), "compiled"),
-            Err(error) => tracing::warn!(component = %id, %error, "the component cannot be run"),
-        }
-        compiling.fetch_sub(1, Ordering::Relaxed);
+        let (_compiling, started) = (COMPILING.hold(), Instant::now());
+        let outcome = match cache.get(id).await {
+            Ok(_) => {
+                tracing::info!(component = %id, elapsed = ?started.elapsed(), "compiled");
+                "done"
+            }
+            Err(error) => {
+                tracing::warn!(component = %id, %error, "the component cannot be run");
+                "failed"
+            }
+        };
+        COMPILATIONS.with([outcome]).inc();
+        COMPILE_SECONDS.record(started.elapsed());
     }
 }

@@ -1,13 +1,14 @@
 //! `emet worker-executor`: runs the workers of some shards.
 
-use super::probe::Dependencies;
 use super::serving::{self, AdminArgs, Stopping};
 use super::stores::StoreArgs;
 use super::{Managers, advertised, uri};
-use crate::node::{self, NodeArgs};
+use crate::node::NodeArgs;
 use crate::process;
 use anyhow::{Context, Result};
 use emet_api::Workers;
+use emet_config::HumanDuration;
+use emet_telemetry::health::Health;
 use emet_api::grpc::{ChannelOptions, ComponentsClient, WorkersServer, channel};
 use emet_routing::{RoutedWorkers, RoutingOptions, watch_routing};
 use emet_runtime::network::NetworkPolicy;
@@ -16,7 +17,6 @@ use emet_worker_executor::{Executor, Member, MembershipOptions, Ownership};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 /// Shown below the help of the command.
 pub(crate) const EXAMPLES: &str = "Example:
@@ -40,9 +40,9 @@ pub(crate) struct Args {
     /// Directory of the workers' files; emptied at the start.
     #[arg(long, env = "EMET_WORK_DIR", default_value = ".emet-work")]
     work_dir: PathBuf,
-    /// How long handing shards over may take when the process stops, in seconds.
-    #[arg(long, env = "EMET_LEAVE_WITHIN", default_value_t = 30.0)]
-    leave_within: f64,
+    /// How long handing shards over may take when the process stops.
+    #[arg(long, env = "EMET_LEAVE_WITHIN", default_value = "30s", value_name = "DURATION")]
+    leave_within: HumanDuration,
     /// Let guests reach loopback, link-local and private networks.
     #[arg(long, env = "EMET_NETWORK_PRIVATE")]
     network_private: bool,
@@ -52,19 +52,20 @@ pub(crate) struct Args {
     stores: StoreArgs,
     #[command(flatten)]
     admin: AdminArgs,
+    #[command(flatten)]
+    telemetry: emet_telemetry::Options,
 }
 
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    process::run(serve(args))
+    process::run("worker-executor", &args.telemetry, serve(args))
 }
 
 async fn serve(args: &Args) -> Result<()> {
-    let patience = Duration::try_from_secs_f64(args.leave_within)
-        .context("--leave-within is not a duration")?;
     let listener = serving::listen(args.listen, "--listen").await?;
     let address = advertised(args.advertise.as_deref(), listener.local_addr()?)?;
-    let stores = args.stores.open().await?;
+    let health = Health::default();
+    let stores = args.stores.open(&health).await?;
     let component_service = channel(&uri(&args.component_service), ChannelOptions::default())
         .context("--component-service")?;
     let components = Arc::new(ComponentsClient::new(component_service));
@@ -77,9 +78,7 @@ async fn serve(args: &Args) -> Result<()> {
     ));
     let everywhere: Weak<dyn Workers> = Arc::<RoutedWorkers>::downgrade(&routed);
     new.route_by(everywhere);
-    let memory = new.node.memory.clone();
     let ownership = Arc::new(Ownership::none(DEFAULT_SHARDS));
-    let missing = Dependencies { stores: Some(stores.clone()), ..Dependencies::default() }.watch();
     let executor = Executor::start_owning(
         new.node,
         stores,
@@ -90,20 +89,17 @@ async fn serve(args: &Args) -> Result<()> {
     let stopping = Stopping::new();
     let (owned, shown, figures) = (ownership.clone(), executor.clone(), ownership);
     let readiness: serving::Readiness = Arc::new(move || {
-        let mut missing = missing.get();
+        let mut missing = health.troubles();
         if !owned.is_sure() {
             missing.push("no lease: the shard managers do not answer".to_owned());
         }
         missing
     });
     let metrics = move || {
-        let mut gauges = node::gauges(&shown, &memory);
-        gauges.push((
-            "emet_shards_held",
-            "Shards whose workers this executor runs",
-            figures.held().len() as u64,
-        ));
-        process::exposition(&gauges)
+        shown.observe();
+        let held = figures.held().len() as u64;
+        let gauges = [("emet_shards_held", "Shards whose workers this executor runs", held)];
+        emet_telemetry::metrics::render() + &process::exposition(&gauges)
     };
     let admin =
         serving::admin(&args.admin, readiness.clone(), Arc::new(metrics), &stopping).await?;
@@ -121,7 +117,7 @@ async fn serve(args: &Args) -> Result<()> {
     );
     process::stop_signal().await;
     tracing::info!("stopping: the shards are handed over first");
-    member.leave(patience).await;
+    member.leave(args.leave_within.0).await;
     executor.shutdown().await;
     stopping.stop();
     served.await?

@@ -2,13 +2,13 @@
 
 use super::serving::{self, AdminArgs, Stopping};
 use crate::process;
-use anyhow::{Context, Result};
+use anyhow::Result;
+use emet_config::HumanDuration;
 use emet_shard_manager::{Manager, Options, Peer};
 use emet_shard_map::DEFAULT_SHARDS;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Shown below the help of the command.
 pub(crate) const EXAMPLES: &str = "Example, one of three:
@@ -29,27 +29,28 @@ pub(crate) struct Args {
     /// Directory of log, vote and snapshot; made if it is missing.
     #[arg(long, env = "EMET_DATA_DIR", default_value = ".emet-manager")]
     data_dir: PathBuf,
-    /// How long an executor may go on without being heard of, in seconds.
-    #[arg(long, env = "EMET_LEASE", default_value_t = 5.0)]
-    lease: f64,
+    /// How long an executor may go on without being heard of.
+    #[arg(long, env = "EMET_LEASE", default_value = "5s", value_name = "DURATION")]
+    lease: HumanDuration,
     #[command(flatten)]
     admin: AdminArgs,
+    #[command(flatten)]
+    telemetry: emet_telemetry::Options,
 }
 
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    process::run(serve(args))
+    process::run("shard-manager", &args.telemetry, serve(args))
 }
 
 async fn serve(args: &Args) -> Result<()> {
-    let lease = Duration::try_from_secs_f64(args.lease).context("--lease is not a duration")?;
     let listener = serving::listen(args.listen, "--listen").await?;
     let options = Options {
         id: args.id,
         peers: args.peers.clone(),
         data_dir: args.data_dir.clone(),
         shards: DEFAULT_SHARDS,
-        lease,
+        lease: args.lease.0,
     };
     let manager = Manager::start(options).await?;
     let stopping = Stopping::new();
@@ -85,12 +86,13 @@ async fn serve(args: &Args) -> Result<()> {
 
 fn metrics(manager: &Manager) -> String {
     let status = manager.status();
-    process::exposition(&[
+    let gauges = process::exposition(&[
         ("emet_manager_leads", "Whether this shard manager leads", u64::from(manager.leads())),
         ("emet_manager_term", "Term of the group, which rises with every election", manager.term()),
         ("emet_shard_map_version", "Version of the shard map", status.version),
         ("emet_executors", "Executors", status.executors.len() as u64),
         ("emet_shards_unowned", "Shards that no executor owns", status.unowned.into()),
         ("emet_shards_moving", "Shards that wait to be handed over", status.moving.into()),
-    ])
+    ]);
+    emet_telemetry::metrics::render() + &gauges
 }

@@ -1,7 +1,6 @@
-//! Looks from time to time whether what a process depends on answers, for its health check.
+//! Looks from time to time whether the component service answers, for a health check.
 
 use super::serving::Missing;
-use emet_worker_executor::Stores;
 use std::time::Duration;
 use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
@@ -12,48 +11,19 @@ use tonic_health::pb::health_client::HealthClient;
 const EVERY: Duration = Duration::from_secs(2);
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// What a process depends on.
-#[derive(Default)]
-pub(crate) struct Dependencies {
-    pub(crate) stores: Option<Stores>,
-    pub(crate) component_service: Option<Channel>,
-}
-
-impl Dependencies {
-    /// Keeps the list of what does not answer up to date, for as long as the process lives.
-    pub(crate) fn watch(self) -> Missing {
-        let missing = Missing::default();
-        let known = missing.clone();
-        tokio::spawn(async move {
-            loop {
-                known.set(self.look().await);
-                tokio::time::sleep(EVERY).await;
-            }
-        });
-        missing
-    }
-
-    async fn look(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        if let Some(stores) = &self.stores {
-            if !answers(stores.kv.get("health", b"probe")).await {
-                missing.push("the key-value store does not answer".to_owned());
-            }
-            if !answers(stores.blobs.head("health/probe")).await {
-                missing.push("the blob store does not answer".to_owned());
-            }
+/// Keeps up to date whether it answers, for as long as the process lives.
+pub(crate) fn component_service(channel: Channel) -> Missing {
+    let missing = Missing::default();
+    let known = missing.clone();
+    tokio::spawn(async move {
+        loop {
+            let trouble = (!serves(channel.clone()).await)
+                .then(|| "the component service does not answer".to_owned());
+            known.set(trouble.into_iter().collect());
+            tokio::time::sleep(EVERY).await;
         }
-        if let Some(channel) = &self.component_service
-            && !serves(channel.clone()).await
-        {
-            missing.push("the component service does not answer".to_owned());
-        }
-        missing
-    }
-}
-
-async fn answers<T, E>(question: impl Future<Output = Result<T, E>>) -> bool {
-    matches!(tokio::time::timeout(WITHIN, question).await, Ok(Ok(_)))
+    });
+    missing
 }
 
 async fn serves(channel: Channel) -> bool {

@@ -5,19 +5,15 @@ use emet_storage::redis::{Redis, RedisOptions};
 use emet_storage::s3::{S3Blob, S3Credentials, S3Options};
 use emet_storage::tiered::TieredOptions;
 use emet_storage::{BlobStore, Tiered};
+use emet_telemetry::health::Health;
 use emet_worker_executor::Stores;
 use std::sync::Arc;
 
-/// Where the shared stores are.
+/// Where logs and keys are.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct StoreArgs {
+pub(crate) struct RedisArgs {
     /// Redis servers: redis://[user:password@]host:port[/database]. Of a Redis Cluster some nodes.
-    #[arg(
-        long,
-        env = "EMET_REDIS",
-        value_delimiter = ',',
-        default_value = "redis://127.0.0.1:6379"
-    )]
+    #[arg(long, env = "EMET_REDIS", value_delimiter = ',', default_value = "redis://127.0.0.1:6379")]
     redis: Vec<String>,
     /// What every key in Redis starts with: installations with different prefixes share a server.
     #[arg(long, env = "EMET_REDIS_PREFIX", default_value = "emet")]
@@ -25,6 +21,13 @@ pub(crate) struct StoreArgs {
     /// Refuse a Redis whose settings can lose acknowledged writes.
     #[arg(long, env = "EMET_REQUIRE_DURABLE")]
     require_durable: bool,
+}
+
+/// Where the shared stores are.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct StoreArgs {
+    #[command(flatten)]
+    redis: RedisArgs,
     /// Bucket of components, compiled artefacts and large payloads.
     #[arg(long, env = "EMET_S3_BUCKET", default_value = "emet")]
     s3_bucket: String,
@@ -39,22 +42,23 @@ pub(crate) struct StoreArgs {
     s3_path_style: bool,
 }
 
-impl StoreArgs {
-    /// Connects to the stores.
-    pub(crate) async fn open(&self) -> Result<Stores> {
+impl RedisArgs {
+    /// Connects to Redis.
+    pub(crate) async fn connect(&self) -> Result<Redis> {
         let options = RedisOptions {
             servers: self.redis.clone(),
             prefix: self.redis_prefix.clone(),
             require_durable: self.require_durable,
             ..RedisOptions::default()
         };
-        let redis = Redis::connect(options).await.context("cannot use Redis; see --redis")?;
-        let blobs = self.blobs().await?;
-        let log = Tiered::new(redis.log(), blobs.clone(), TieredOptions::default());
-        Ok(Stores { log: Arc::new(log), kv: redis.kv(), blobs })
+        Redis::connect(options).await.context("cannot use Redis; see --redis")
     }
+}
 
-    async fn blobs(&self) -> Result<Arc<dyn BlobStore>> {
+impl StoreArgs {
+    /// Connects to the stores; `health` hears of their troubles.
+    pub(crate) async fn open(&self, health: &Health) -> Result<Stores> {
+        let redis = self.redis.connect().await?;
         let options = S3Options {
             bucket: self.s3_bucket.clone(),
             region: self.s3_region.clone(),
@@ -64,10 +68,10 @@ impl StoreArgs {
             credentials: S3Credentials::Environment,
             ..S3Options::default()
         };
-        Ok(Arc::new(
-            S3Blob::open(options)
-                .await
-                .context("cannot use the bucket; see --s3-bucket and --s3-endpoint")?,
-        ))
+        let blobs = S3Blob::open(options).await;
+        let blobs = blobs.context("cannot use the bucket; see --s3-bucket and --s3-endpoint")?;
+        let blobs: Arc<dyn BlobStore> = Arc::new(blobs);
+        let log = Tiered::new(redis.log(), blobs.clone(), TieredOptions::default());
+        Ok(Stores { log: Arc::new(log), kv: redis.kv(), blobs }.measured(health))
     }
 }

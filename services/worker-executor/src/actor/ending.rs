@@ -5,6 +5,7 @@ use crate::job::Ended;
 use emet_engine::after_failure;
 use emet_model::{Timestamp, WorkerError};
 use emet_oplog::{EntryKind, Failure, FailureKind, QueuedWork};
+use emet_telemetry::metrics::list::{RETRIES, SUSPENSIONS};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 impl Actor {
@@ -141,6 +142,7 @@ impl Actor {
             }
         }
         self.writer.add(EntryKind::Suspend);
+        SUSPENSIONS.inc();
         if self.woken {
             self.writer.add(EntryKind::Resume);
         }
@@ -180,7 +182,10 @@ impl Actor {
             return;
         }
         match decision.retry_in {
-            Some(delay) => self.retry_at = Some(Instant::now() + delay),
+            Some(delay) => {
+                RETRIES.inc();
+                self.retry_at = Some(Instant::now() + delay);
+            }
             None => {
                 let error = failure_error(&failure);
                 self.refuse_loading(&error, &error);

@@ -4,6 +4,7 @@ use crate::executor::Executor;
 use emet_shard_map::{Assignment, Held, ShardId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -14,22 +15,35 @@ pub(super) struct Reconciler {
     wanted: Assignment,
     /// Shards whose workers are being stopped.
     stopping: BTreeSet<ShardId>,
-    stopped: mpsc::UnboundedReceiver<Vec<Held>>,
-    stop: mpsc::UnboundedSender<Vec<Held>>,
+    /// Shards whose earlier owners are being fenced off.
+    fencing: BTreeSet<ShardId>,
+    done: mpsc::UnboundedReceiver<Done>,
+    tell: mpsc::UnboundedSender<Done>,
     /// Whether the executor wants to go.
     pub(super) leaving: bool,
     free: watch::Sender<bool>,
 }
 
+/// What was done in the background.
+enum Done {
+    Stopped(Vec<Held>),
+    /// Of the shards that were to be fenced off, those that are.
+    Fenced { asked: Vec<Held>, ready: Vec<Held> },
+}
+
+/// Pause before a store that did not answer is asked again.
+const FENCE_AGAIN: Duration = Duration::from_millis(200);
+
 impl Reconciler {
     pub(super) fn new(executor: Arc<Executor>, free: watch::Sender<bool>) -> Self {
-        let (stop, stopped) = mpsc::unbounded_channel();
+        let (tell, done) = mpsc::unbounded_channel();
         Self {
             executor,
             wanted: Assignment::default(),
             stopping: BTreeSet::new(),
-            stopped,
-            stop,
+            fencing: BTreeSet::new(),
+            done,
+            tell,
             leaving: false,
             free,
         }
@@ -64,20 +78,38 @@ impl Reconciler {
     /// Waits for shards to be reported as handed over.
     pub(super) async fn handed_over(&mut self) -> Vec<Held> {
         loop {
-            let Some(stopped) = self.stopped.recv().await else {
-                return std::future::pending().await;
+            let Some(done) = self.done.recv().await else { return std::future::pending().await };
+            let stopped = match done {
+                Done::Stopped(stopped) => stopped,
+                Done::Fenced { asked, ready } => {
+                    self.fenced(&asked, ready);
+                    Vec::new()
+                }
             };
             for held in &stopped {
                 self.stopping.remove(&held.shard);
             }
             // What is to be held again can be taken now.
             self.reconcile();
-            let asked: Vec<Held> =
-                stopped.into_iter().filter(|held| self.wanted.release.contains(held)).collect();
+            let release = &self.wanted.release;
+            let asked: Vec<Held> = stopped.into_iter().filter(|held| release.contains(held)).collect();
             if !asked.is_empty() {
                 return asked;
             }
         }
+    }
+
+    /// Begins to run the workers of shards whose earlier owners are fenced off, if they are still
+    /// to be held.
+    fn fenced(&mut self, asked: &[Held], mut ready: Vec<Held>) {
+        for held in asked {
+            self.fencing.remove(&held.shard);
+        }
+        let sure = self.executor.shared.ownership.is_sure();
+        ready.retain(|held| {
+            sure && self.wanted.hold.contains(held) && !self.stopping.contains(&held.shard)
+        });
+        self.executor.begin(&ready);
     }
 
     fn reconcile(&mut self) {
@@ -95,17 +127,33 @@ impl Reconciler {
         let again: Vec<Held> = release.into_iter().filter(|h| !known.contains(&h.shard)).collect();
         if !again.is_empty() {
             // The receiver is this struct's own.
-            drop(self.stop.send(again));
+            drop(self.tell.send(Done::Stopped(again)));
         }
         // Without a lease there is no telling whose they are.
         if self.executor.shared.ownership.is_sure() {
-            let fresh =
-                hold.into_iter().filter(|h| !held.contains(h) && !self.stopping.contains(&h.shard));
-            self.executor.take(&fresh.collect::<Vec<_>>());
+            let busy = |h: &Held| self.stopping.contains(&h.shard) || self.fencing.contains(&h.shard);
+            let fresh = hold.into_iter().filter(|h| !held.contains(h) && !busy(h)).collect();
+            self.fence_off(fresh);
         }
         // Whoever wants to go and is to hand nothing over has nobody to hand it to.
         let free = self.leaving && self.wanted.release.is_empty() && self.stopping.is_empty();
         self.free.send_if_modified(|known| std::mem::replace(known, free) != free);
+    }
+
+    /// Fences earlier owners of shards off, in the background.
+    fn fence_off(&mut self, asked: Vec<Held>) {
+        if asked.is_empty() {
+            return;
+        }
+        self.fencing.extend(asked.iter().map(|held| held.shard));
+        let (executor, tell) = (self.executor.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let ready = executor.fence_off(&asked).await;
+            if ready.len() < asked.len() {
+                tokio::time::sleep(FENCE_AGAIN).await;
+            }
+            drop(tell.send(Done::Fenced { asked, ready }));
+        });
     }
 
     /// Stops the workers of shards in the background.
@@ -115,10 +163,10 @@ impl Reconciler {
         self.stopping.extend(&numbers);
         // Refused from this moment on, also by requests that arrive before the task runs.
         self.executor.shared.ownership.let_go(&numbers);
-        let (executor, stop) = (self.executor.clone(), self.stop.clone());
+        let (executor, tell) = (self.executor.clone(), self.tell.clone());
         tokio::spawn(async move {
             executor.release(&numbers).await;
-            drop(stop.send(shards));
+            drop(tell.send(Done::Stopped(shards)));
         });
     }
 }
