@@ -6,5 +6,5 @@
 CLUSTER_THREADS ?= 2
 
 test-cluster: build setup-stores ## A cluster of processes: placement, chaos, and the tests of `emet server`
-	$(CARGO) test -p emet-cluster-tests -- --test-threads $(CLUSTER_THREADS) --nocapture
+	$(CARGO) test -p emet-test-cluster -- --test-threads $(CLUSTER_THREADS) --nocapture
 	EMET_TEST_CLUSTER=1 $(CARGO) test -p emet-e2e -- --test-threads $(CLUSTER_THREADS)

@@ -1,7 +1,7 @@
 //! Failures of every part of a cluster under load. The checker reads the record of every call: none
 //! lost, none doubled, none that hangs (docs/operations/cluster.md).
 
-use emet_cluster_tests::{Cluster, Failure, History, Load, LoadOptions, Options};
+use emet_test_cluster::{Cluster, Failure, History, Load, LoadOptions, Options};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::time::Duration;
@@ -62,7 +62,7 @@ async fn an_executor_is_killed() -> Result<(), Failure> {
     let history = load.finish().await?;
     check("an executor is killed", &history, &cluster);
     let during =
-        |c: &emet_cluster_tests::Call| c.answered >= killed_at && c.sent <= killed_at + LEASE * 3;
+        |c: &emet_test_cluster::Call| c.answered >= killed_at && c.sent <= killed_at + LEASE * 3;
     let survivors = history
         .figures(|c| during(c) && !hit.contains(&c.client))
         .ok_or("no calls of survivors")?;

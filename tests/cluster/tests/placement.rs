@@ -2,7 +2,7 @@
 
 use emet_api::{InvokeParameters, Target};
 use emet_client::Call;
-use emet_cluster_tests::{Cluster, Failure, Load, LoadOptions, Options};
+use emet_test_cluster::{Cluster, Failure, Load, LoadOptions, Options};
 use emet_model::{IdempotencyKey, WorkerId};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -8,7 +8,7 @@ pub mod raw;
 
 use emet_api::{InvokeParameters, Target};
 use emet_client::{Call, Client, ClientError};
-use emet_cluster_tests::Cluster;
+use emet_test_cluster::Cluster;
 use emet_model::{ComponentId, IdempotencyKey, WorkerId};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ impl Server {
 
     /// A cluster, whose executors get the options of a server.
     async fn start_cluster(arguments: Vec<String>) -> Result<Self, Failure> {
-        let options = emet_cluster_tests::Options {
+        let options = emet_test_cluster::Options {
             executor_arguments: arguments.clone(),
             ..Default::default()
         };
