@@ -45,7 +45,7 @@ pub struct Head {
     pub epoch: u64,
     /// The durable "has unfinished work" mark.
     pub unfinished: bool,
-    /// Creation order: unique in the store and rising, with gaps.
+    /// Creation order: unique in the group and rising, with gaps.
     pub sequence: u64,
     /// Cached state, if some append carried one.
     pub summary: Option<Summary>,

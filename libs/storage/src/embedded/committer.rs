@@ -4,8 +4,8 @@ use super::apply::State;
 use super::space::SpaceGuard;
 use super::tables::Tables;
 use crate::kv::{Batch, KvError, KvOp};
-use emet_telemetry::metrics::list::COMMIT_GROUP;
 use crate::log::{Append, LogError, LogKey, Trim};
+use emet_telemetry::metrics::list::COMMIT_GROUP;
 use std::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 

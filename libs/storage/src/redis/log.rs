@@ -88,6 +88,7 @@ impl RedisLog {
             let made = || command(&sequence);
             let answer = self.shared.router.write(slot, Repeat::Always, made).await?;
             match reply::verdict(answer, epoch, expected) {
+                Ok(Verdict::Created) => return Ok(()),
                 Ok(Verdict::Done) => {
                     self.settle(key, drawn).await;
                     return Ok(());

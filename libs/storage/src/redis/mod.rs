@@ -72,7 +72,7 @@ impl Default for RedisOptions {
             replicas: 0,
             replicas_within: Duration::from_secs(1),
             connect_within: Duration::from_secs(1),
-            answer_within: Duration::from_secs(10),
+            answer_within: Duration::from_secs(5),
             retry_for: Duration::from_secs(15),
         }
     }

@@ -8,8 +8,10 @@ use redis::Value;
 
 /// What a script decided about a log.
 pub(super) enum Verdict {
-    /// It is done.
+    /// It is done, maybe by an earlier try.
     Done,
+    /// It is done, and the log is new.
+    Created,
     /// The log is missing, and its creation needs a sequence.
     Create,
 }
@@ -58,6 +60,7 @@ pub(super) fn verdict(answer: Answer, epoch: u64, expected: u64) -> Result<Verdi
     let detail = parts.get(1).map(number);
     match (word, detail) {
         (b"done", None) => Ok(Verdict::Done),
+        (b"created", None) => Ok(Verdict::Created),
         (b"create", None) => Ok(Verdict::Create),
         (b"fenced", Some(current)) => {
             let current = current?;

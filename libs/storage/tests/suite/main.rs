@@ -13,6 +13,7 @@ mod crash;
 mod damage;
 mod embedded;
 mod faults;
+mod figures;
 mod full_disk;
 mod kv_laws;
 mod log_laws;

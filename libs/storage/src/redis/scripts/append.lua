@@ -41,4 +41,4 @@ end
 if ARGV[7] ~= '' then
   redis.call('SET', KEYS[4], ARGV[7])
 end
-return {'done'}
+return {head[1] and 'done' or 'created'}

@@ -15,4 +15,4 @@ if ARGV[2] == '' or time[1] - tonumber(ARGV[2]) / 1000000 > 1800 then
   return {'create'}
 end
 redis.call('HSET', KEYS[2], 'l', '0', 'e', ARGV[1], 'q', ARGV[2], 'u', '0')
-return {'done'}
+return {'created'}
