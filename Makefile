@@ -39,5 +39,6 @@ fix: ## Formats, and mends what lints can mend
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 include scripts/guests.mk
-include scripts/helm.mk
 include scripts/stores.mk
+include scripts/cluster.mk
+include scripts/helm.mk

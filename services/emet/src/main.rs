@@ -1,6 +1,8 @@
-//! The `emet` binary: the server, and the command line client.
+//! The `emet` binary: the server, the roles of a cluster, and the command line client.
 
 mod access;
+mod cluster;
+mod node;
 mod process;
 mod server;
 mod settings;
@@ -25,6 +27,19 @@ enum Command {
     /// Run everything on this machine: the API and all workers, on embedded stores.
     #[command(after_help = server::EXAMPLES)]
     Server(Box<server::Args>),
+    /// Run one member of the group that says where workers live.
+    #[command(after_help = cluster::manager::EXAMPLES)]
+    ShardManager(Box<cluster::manager::Args>),
+    /// Run the workers of some shards.
+    #[command(after_help = cluster::executor::EXAMPLES)]
+    WorkerExecutor(Box<cluster::executor::Args>),
+    /// Store and compile versions of components.
+    ComponentService(Box<cluster::component_service::Args>),
+    /// Serve the REST API of a cluster.
+    WorkerService(Box<cluster::worker_service::Args>),
+    /// Look at a cluster, and change its shard managers.
+    #[command(subcommand)]
+    Cluster(cluster::status::Command),
     /// Show the options of a server, and what its configuration file may hold.
     #[command(subcommand)]
     Config(settings::Command),
@@ -33,7 +48,8 @@ enum Command {
 }
 
 /// The subcommands that take their options from a file, too.
-const ROLES: [&str; 1] = ["server"];
+const ROLES: [&str; 5] =
+    ["server", "shard-manager", "worker-executor", "component-service", "worker-service"];
 
 fn main() -> ExitCode {
     let roles = Roles::new(Cli::command(), &ROLES);
@@ -47,7 +63,12 @@ fn main() -> ExitCode {
             return emet_cli::execute(command, &cli.options, Cli::command());
         }
         Command::Config(command) => return show(settings::run(&roles, &command)),
+        Command::Cluster(command) => return print(cluster::status::run(&command)),
         Command::Server(args) => server::run(&args),
+        Command::ShardManager(args) => cluster::manager::run(&args),
+        Command::WorkerExecutor(args) => cluster::executor::run(&args),
+        Command::ComponentService(args) => cluster::component_service::run(&args),
+        Command::WorkerService(args) => cluster::worker_service::run(&args),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,6 +97,17 @@ fn refuse(error: &ConfigError) -> ExitCode {
         other => {
             report(&other.to_string());
             ExitCode::from(2)
+        }
+    }
+}
+
+/// The output of a command that is not a role.
+fn print(output: anyhow::Result<String>) -> ExitCode {
+    match output {
+        Ok(text) => show(Ok(text)),
+        Err(error) => {
+            report(&format!("{error:#}"));
+            ExitCode::FAILURE
         }
     }
 }

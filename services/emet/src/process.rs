@@ -19,6 +19,14 @@ pub(crate) fn run(
     })
 }
 
+/// Gauges in the text format of Prometheus: name, help, value.
+pub(crate) fn exposition(gauges: &[(&str, &str, u64)]) -> String {
+    let lines = gauges.iter().map(|(name, help, value)| {
+        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
+    });
+    lines.collect()
+}
+
 /// Resolves when the process is told to end.
 pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};

@@ -1,21 +1,20 @@
 //! `emet server`: every role in one process, on embedded stores.
 
 use crate::access::AccessArgs;
+use crate::node::NodeArgs;
 use crate::process;
 use anyhow::{Context, Result};
 use emet_component_service::ComponentService;
-use emet_config::HumanDuration;
 use emet_model::VersionedComponentId;
-use emet_runtime::network::{Network, NetworkPolicy};
-use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node, Promises, engine};
+use emet_runtime::network::NetworkPolicy;
 use emet_storage::{Embedded, FsBlob};
 use emet_telemetry::health::Health;
 use emet_telemetry::metrics::list::{COMPILATIONS, COMPILE_SECONDS, COMPILING};
-use emet_worker_executor::{Executor, ExecutorOptions, Stores};
+use emet_worker_executor::{Executor, Stores};
 use emet_worker_service::{AppState, Auth, Limits, router};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Shown below the help of the command.
@@ -34,21 +33,8 @@ pub(crate) struct Args {
     /// Address of the REST API.
     #[arg(long, env = "EMET_LISTEN", default_value = "127.0.0.1:9881")]
     listen: SocketAddr,
-    /// Workers in memory at the same time.
-    #[arg(long, env = "EMET_MAX_LOADED", default_value_t = 1000)]
-    max_loaded: u32,
-    /// Linear memory of all loaded workers together, in MiB [default: 60 % of the machine's].
-    #[arg(long, env = "EMET_MEMORY_MIB")]
-    memory_mib: Option<u64>,
-    /// Waiting for a time that is further away than this gives a worker's memory up.
-    #[arg(long, env = "EMET_SUSPEND_AFTER", default_value = "10s", value_name = "DURATION")]
-    suspend_after: HumanDuration,
-    /// Networks that guests may not reach, such as 10.0.0.0/8; repeatable.
-    #[arg(long, env = "EMET_NETWORK_DENY", value_delimiter = ',')]
-    network_deny: Vec<Network>,
-    /// Networks that guests may reach although a wider one is denied; repeatable.
-    #[arg(long, env = "EMET_NETWORK_ALLOW", value_delimiter = ',')]
-    network_allow: Vec<Network>,
+    #[command(flatten)]
+    node: NodeArgs,
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
@@ -89,30 +75,9 @@ struct Running {
 
 async fn start(args: &Args, stores: Stores, auth: Auth, health: Health) -> Result<Running> {
     let (components, mut uploads) = ComponentService::new(stores.kv.clone(), stores.blobs.clone());
-    let engine = engine::engine(engine::EngineLimits { instances: args.max_loaded.saturating_add(16) })
-        .map_err(|e| anyhow::anyhow!("cannot make the engine: {e:#}"))?;
-    let cache = ComponentCache::new(engine, stores.blobs.clone(), components.clone())
-        .map_err(|e| anyhow::anyhow!("cannot make the linker: {e:#}"))?;
     let work_dir = args.data_dir.join("work");
-    // What an earlier process left behind is of no use: workers rebuild their directories.
-    drop(std::fs::remove_dir_all(&work_dir));
-    std::fs::create_dir_all(&work_dir).context("cannot make the directory of the workers' files")?;
-    let network = NetworkPolicy { allow: args.network_allow.clone(), deny: args.network_deny.clone() };
-    let node = Arc::new(Node {
-        kv: stores.kv.clone(),
-        blobs: stores.blobs.clone(),
-        promises: Promises::new(stores.kv.clone()),
-        components: components.clone(),
-        workers: OnceLock::new(),
-        memory: MemoryBudget::new(args.memory_mib.map_or_else(default_memory, |mib| mib << 20)),
-        suspend_after: args.suspend_after.0,
-        http: HttpClient::new(network.clone()),
-        network,
-        retry_policy: emet_model::RetryPolicy::default(),
-        work_dir,
-    });
-    let options = ExecutorOptions { max_loaded: args.max_loaded as usize, ..ExecutorOptions::default() };
-    let executor = Executor::start(node.clone(), stores, cache, options);
+    let new = args.node.build(&work_dir, &stores, components.clone(), NetworkPolicy::open())?;
+    let executor = Executor::start(new.node, stores, new.cache, args.node.executor_options());
     let compiler = executor.clone();
     tokio::spawn(async move {
         while let Some(id) = uploads.recv().await {
@@ -151,11 +116,4 @@ async fn compile(executor: &Executor, id: VersionedComponentId) {
     };
     COMPILATIONS.with([outcome]).inc();
     COMPILE_SECONDS.record(started.elapsed());
-}
-
-/// A share of the machine's memory; where it cannot be told, of a small machine's.
-fn default_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    total.unwrap_or(2 << 20).saturating_mul(1024) / 10 * 6
 }

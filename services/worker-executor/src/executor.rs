@@ -3,32 +3,36 @@
 use crate::actor::{Actor, Arrival, Command, Done, Reply, ReplyTo, SHUTDOWN, Visible};
 use crate::calls;
 use crate::files::{FileAnswer, FileRequest};
+use crate::firing::Scheduled;
+use crate::ownership::Ownership;
 use crate::search::Query;
-use crate::timers::{Due, Timers};
+use crate::timers::Timers;
 use crate::{listing, metadata, public};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage, OplogPosition,
-    RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation,
+    InvokeParameters, OplogPage, OplogPosition, RevertTarget, Target, WorkerEvent, WorkerEvents,
+    WorkerPage, Workers,
 };
 use emet_engine::Cause;
 use emet_model::{
-    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
-    VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
+    Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp,
+    UpdateMode, VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata,
+    WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
+use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::measured::{Measured, probe};
-use emet_storage::{BlobStore, KvStore, LogStore, Shards};
+use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
 use emet_telemetry::metrics::list::EVICTIONS;
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -89,10 +93,11 @@ pub(crate) struct Shared {
     components: Arc<dyn Components>,
     known: Mutex<HashMap<VersionedComponentId, Arc<Component>>>,
     actors: Mutex<HashMap<WorkerId, Slot>>,
-    timers: Timers,
+    pub(crate) timers: Timers,
+    pub(crate) ownership: Arc<Ownership>,
+    pub(crate) recovery_parallelism: usize,
     places: Arc<Semaphore>,
     ticks: AtomicU64,
-    epoch: u64,
     this: Weak<Shared>,
 }
 
@@ -108,27 +113,9 @@ pub(crate) struct Handle {
     used: Arc<AtomicU64>,
 }
 
-/// What a due timer does.
-#[derive(Serialize, Deserialize)]
-enum Action {
-    Wake(WorkerId),
-    Invoke(Box<Scheduled>),
-}
-
-/// An invocation that waits for its time.
-#[derive(Serialize, Deserialize)]
-struct Scheduled {
-    component: ComponentId,
-    name: Option<String>,
-    function: String,
-    parameters: Vec<u8>,
-    key: String,
-    #[serde(default)]
-    trace: Vec<(String, String)>,
-    /// What a target that is made then inherits: from whom, arguments, environment.
-    #[serde(default)]
-    caller: Option<(WorkerId, Vec<String>, Vec<(String, String)>)>,
-}
+/// How long a recovery waits for one worker before it turns to the next.
+const SETTLE_STEPS: u32 = 100;
+const SETTLE_STEP: Duration = Duration::from_millis(20);
 
 /// What a missing worker is made with.
 #[derive(Clone, Default)]
@@ -139,8 +126,25 @@ pub(crate) struct Making {
 }
 
 impl Executor {
-    /// Makes an executor and lets unfinished workers go on.
-    pub fn start(node: Arc<Node>, stores: Stores, cache: ComponentCache, options: ExecutorOptions) -> Arc<Self> {
+    /// Makes the executor of a single node, which runs all workers, and lets unfinished ones go on.
+    pub fn start(
+        node: Arc<Node>,
+        stores: Stores,
+        cache: ComponentCache,
+        options: ExecutorOptions,
+    ) -> Arc<Self> {
+        let ownership = Arc::new(Ownership::all(DEFAULT_SHARDS));
+        Self::start_owning(node, stores, cache, ownership, options)
+    }
+
+    /// Makes an executor that runs the workers of some shards, and lets unfinished ones go on.
+    pub fn start_owning(
+        node: Arc<Node>,
+        stores: Stores,
+        cache: ComponentCache,
+        ownership: Arc<Ownership>,
+        options: ExecutorOptions,
+    ) -> Arc<Self> {
         let shared = Arc::new_cyclic(|this| Shared {
             components: node.components.clone(),
             timers: Timers::new(stores.kv.clone()),
@@ -150,17 +154,19 @@ impl Executor {
             actors: Mutex::new(HashMap::new()),
             places: Arc::new(Semaphore::new(options.max_loaded)),
             ticks: AtomicU64::new(0),
-            epoch: 1,
+            ownership: ownership.clone(),
+            recovery_parallelism: options.recovery_parallelism,
             this: this.clone(),
             node: node.clone(),
         });
         let executor = Arc::new(Self { shared: shared.clone() });
         let workers: Arc<dyn Workers> = executor.clone();
-        // The node outlives no executor: it holds it weakly.
+        // The node outlives no executor: it holds it weakly. In a cluster it was given a way to
+        // all workers before, and keeps that.
         drop(node.workers.set(Arc::downgrade(&workers)));
         tokio::spawn(Shared::run_timers(Arc::downgrade(&shared)));
         tokio::spawn(Shared::make_room(Arc::downgrade(&shared)));
-        tokio::spawn(recover(executor.clone(), options.recovery_parallelism));
+        executor.begin(&ownership.held());
         executor
     }
 
@@ -186,41 +192,49 @@ impl Executor {
     }
 }
 
-/// Loads workers that have something to do by themselves.
-async fn recover(executor: Arc<Executor>, parallelism: usize) {
-    let unfinished = match executor.shared.log.unfinished(&Shards::All).await {
-        Ok(unfinished) => unfinished,
-        Err(error) => {
-            tracing::error!(%error, "cannot find unfinished workers");
-            return;
-        }
-    };
-    futures::stream::iter(unfinished)
-        .for_each_concurrent(parallelism.max(1), |key| {
-            let shared = executor.shared.clone();
-            async move {
-                let worker = WorkerId::new(ComponentId(Uuid::from_bytes(key.group)), key.name);
-                // Making the actor is enough: it does what its log says.
-                if let Err(error) = shared.find(&worker).await {
-                    tracing::error!(%worker, %error, "cannot recover an unfinished worker");
-                }
-            }
-        })
-        .await;
+fn gone() -> WorkerError {
+    WorkerError::unknown(
+        "the worker stopped before it answered; try again with the same idempotency key",
+    )
 }
 
-fn gone() -> WorkerError {
-    WorkerError::unknown("the worker stopped before it answered; try again with the same idempotency key")
+impl Handle {
+    /// Sends a command; false: the actor has ended.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        self.sender.send(command).is_ok()
+    }
+
+    /// The worker.
+    pub(crate) fn worker(&self) -> &WorkerId {
+        &self.writer.worker
+    }
+
+    /// Waits until the worker is in memory, has turned out not to need it, or has had its time:
+    /// this only spreads the work of a recovery.
+    pub(crate) async fn settled(&self) {
+        for _ in 0..SETTLE_STEPS {
+            if self.sender.is_closed() || self.visible.loaded.load(Ordering::Acquire) {
+                return;
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+    }
 }
 
 impl Shared {
     /// Metadata of a component version; versions never change.
-    pub(crate) async fn component(&self, id: VersionedComponentId) -> Result<Arc<Component>, WorkerError> {
+    pub(crate) async fn component(
+        &self,
+        id: VersionedComponentId,
+    ) -> Result<Arc<Component>, WorkerError> {
         if let Some(component) = self.known.lock().get(&id) {
             return Ok(component.clone());
         }
         let found = self.components.get(id.component_id, Some(id.version)).await;
-        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed { component_id: id, reason: e.to_string() };
+        let failed = |e: emet_api::ComponentError| WorkerError::ComponentDownloadFailed {
+            component_id: id,
+            reason: e.to_string(),
+        };
         let component = Arc::new(found.map_err(failed)?);
         self.known.lock().insert(id, component.clone());
         Ok(component)
@@ -229,7 +243,9 @@ impl Shared {
     async fn latest(&self, component_id: ComponentId) -> Result<Component, WorkerError> {
         self.components.get(component_id, None).await.map_err(|e| {
             let reason = match e {
-                emet_api::ComponentError::NotFound(_) => "Could not find any component with the given id".to_owned(),
+                emet_api::ComponentError::NotFound(_) => {
+                    "Could not find any component with the given id".to_owned()
+                }
                 other => other.to_string(),
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
@@ -275,20 +291,42 @@ impl Shared {
     /// Removes an actor that has ended.
     pub(crate) fn forget(&self, writer: &Arc<OplogWriter>) {
         let mut actors = self.actors.lock();
-        let mine = actors.get(&writer.worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
+        let mine = actors
+            .get(&writer.worker)
+            .and_then(|s| s.get())
+            .is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
         if mine {
             actors.remove(&writer.worker);
         }
     }
 
     /// Removes an actor, if nobody has asked it anything.
-    pub(crate) fn forget_if_empty(&self, writer: &Arc<OplogWriter>, mailbox: &mpsc::UnboundedReceiver<Command>) -> bool {
+    pub(crate) fn forget_if_empty(
+        &self,
+        writer: &Arc<OplogWriter>,
+        mailbox: &mpsc::UnboundedReceiver<Command>,
+    ) -> bool {
         let mut actors = self.actors.lock();
         let empty = mailbox.is_empty();
-        if empty {
+        let mine = actors
+            .get(&writer.worker)
+            .and_then(|s| s.get())
+            .is_some_and(|h| Arc::ptr_eq(&h.writer, writer));
+        if empty && mine {
             actors.remove(&writer.worker);
         }
         empty
+    }
+
+    /// Forgets the actors of some workers.
+    pub(crate) fn take_actors(&self, which: impl Fn(&WorkerId) -> bool) -> Vec<Handle> {
+        let taken: Vec<_> = self.actors.lock().extract_if(|worker, _| which(worker)).collect();
+        taken.into_iter().filter_map(|(_, slot)| slot.get().cloned()).collect()
+    }
+
+    /// Why a worker's actor did not answer.
+    fn no_answer(&self, worker: &WorkerId) -> WorkerError {
+        self.ownership.epoch(worker).err().unwrap_or_else(gone)
     }
 
     pub(crate) fn live_metadata(&self, worker: &WorkerId) -> Option<WorkerMetadata> {
@@ -301,15 +339,28 @@ impl Shared {
     }
 
     /// The actor of an existing worker.
-    async fn find(&self, worker: &WorkerId) -> Result<Handle, WorkerError> {
-        self.open(worker, None).await?.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })
+    pub(crate) async fn find(&self, worker: &WorkerId) -> Result<Handle, WorkerError> {
+        self.open(worker, None)
+            .await?
+            .ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })
     }
 
     /// The actor of a worker, which is made if it is missing and `making` says how.
-    async fn open(&self, worker: &WorkerId, making: Option<Making>) -> Result<Option<Handle>, WorkerError> {
+    async fn open(
+        &self,
+        worker: &WorkerId,
+        making: Option<Making>,
+    ) -> Result<Option<Handle>, WorkerError> {
+        let epoch = self.ownership.epoch(worker)?;
         let slot = self.actors.lock().entry(worker.clone()).or_default().clone();
-        let opened = slot.get_or_try_init(|| self.make(worker, making)).await;
+        let opened = slot.get_or_try_init(|| self.make(worker, epoch, making)).await;
         match opened {
+            // The shard was let go while the actor was made, and nobody has seen it yet.
+            Ok(handle) if !self.ownership.is_under(worker, epoch) => {
+                let (done, _) = oneshot::channel();
+                handle.send(Command::Shutdown(done));
+                Err(self.no_answer(worker))
+            }
             Ok(handle) => {
                 handle.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
                 Ok(Some(handle.clone()))
@@ -327,7 +378,13 @@ impl Shared {
         }
     }
 
-    async fn make(&self, worker: &WorkerId, making: Option<Making>) -> Result<Handle, WorkerError> {
+    async fn make(
+        &self,
+        worker: &WorkerId,
+        epoch: Epoch,
+        making: Option<Making>,
+    ) -> Result<Handle, WorkerError> {
+        // Earlier owners were fenced off when the shard was taken, so what is read is all there is.
         let head = self.log.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
         let state = match &head {
             Some(_) => read_state_at(self.log.as_ref(), worker, head.as_ref()).await?,
@@ -348,7 +405,7 @@ impl Shared {
             worker.clone(),
             self.log.clone(),
             payloads,
-            self.epoch,
+            epoch,
             state,
             head.as_ref(),
         ));
@@ -372,7 +429,7 @@ impl Shared {
     }
 
     /// Asks the actor of a worker; one that ends at that moment is made again.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         worker: &WorkerId,
         making: impl Fn() -> Option<Making>,
@@ -380,7 +437,7 @@ impl Shared {
     ) -> Result<T, WorkerError> {
         let (reply, answer) = oneshot::channel();
         match self.tell(worker, making, command(reply)).await {
-            Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(self.no_answer(worker))),
             Err((error, _)) => Err(error),
         }
     }
@@ -406,8 +463,15 @@ impl Shared {
             // Under the lock an actor cannot leave between being found and being asked.
             let sent = {
                 let actors = self.actors.lock();
-                let present = actors.get(worker).and_then(|s| s.get()).is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
-                if present { handle.sender.send(command) } else { Err(mpsc::error::SendError(command)) }
+                let present = actors
+                    .get(worker)
+                    .and_then(|s| s.get())
+                    .is_some_and(|h| Arc::ptr_eq(&h.writer, &handle.writer));
+                if present {
+                    handle.sender.send(command)
+                } else {
+                    Err(mpsc::error::SendError(command))
+                }
             };
             match sent {
                 Ok(()) => return Ok(()),
@@ -432,95 +496,35 @@ impl Shared {
         tokio::spawn(told);
     }
 
-    pub(crate) async fn schedule_wake(
-        &self,
-        worker: &WorkerId,
-        at: Timestamp,
-    ) -> Result<(), WorkerError> {
-        let action = serde_json::to_vec(&Action::Wake(worker.clone()))
-            .map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.timers.add_of(worker, at, action.into()).await
-    }
-
-    async fn run_timers(this: Weak<Self>) {
-        let Some(timers) = this.upgrade().map(|s| s.timers.clone()) else { return };
-        loop {
-            let due = timers.next_due().await;
-            let Some(shared) = this.upgrade() else { return };
-            match due {
-                Ok(due) => {
-                    for timer in due {
-                        shared.fire(&timer).await;
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "timers cannot be read");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    /// Carries a timer's action out. One that fails is kept and tried again, unless it cannot ever
-    /// succeed.
-    async fn fire(&self, due: &Due) {
-        let mut owner = None;
-        let outcome = match serde_json::from_slice(&due.action) {
-            Ok(Action::Wake(worker)) => {
-                let woken =
-                    self.ask(&worker, || None, |reply| Command::Wake(Cause::Timer, reply)).await;
-                owner = Some(worker);
-                woken
-            }
-            Ok(Action::Invoke(scheduled)) => self.fire_invocation(*scheduled).await,
-            Err(error) => Err(WorkerError::invalid(error.to_string())),
-        };
-        due.count(&outcome);
-        if let Err(error @ WorkerError::Unknown { .. }) = &outcome {
-            tracing::warn!(%error, "a timer could not be carried out; it is tried again");
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            return;
-        }
-        if let Err(error) = self.timers.done(due, owner.as_ref()).await {
-            tracing::error!(%error, "a timer that was carried out cannot be removed");
-        }
-    }
-
-    async fn fire_invocation(&self, scheduled: Scheduled) -> Result<(), WorkerError> {
-        let Scheduled { component, name, function, parameters, key, trace, caller } = scheduled;
-        let values = emet_values::binary::decode(&parameters).map_err(|e| WorkerError::invalid(e.to_string()))?;
-        let values = match values {
-            Value::Tuple(values) => values,
-            other => vec![other],
-        };
-        // Tried again after a failure, it must be the same worker.
-        let name = name.unwrap_or_else(|| Uuid::new_v5(&component.0, key.as_bytes()).to_string());
-        let worker = WorkerId::new(component, name);
-        let caller = caller.map(|(worker_id, args, env)| Caller { worker_id, args, env });
-        let arrival = move |reply| {
-            Command::Invoke(Arrival {
-                key: IdempotencyKey(key),
-                function,
-                parameters: InvokeParameters::Values(values),
-                trace,
-                caller: None,
-                reply: ReplyTo::Accepted(reply),
-            })
-        };
-        self.ask(&worker, || Some(Making::by(caller.as_ref())), arrival).await
-    }
-
     /// Removes everything that belongs to a worker.
     pub(crate) async fn delete_stored(&self, worker: &WorkerId) -> Result<(), WorkerError> {
-        self.log.delete(&log_key(worker), self.epoch).await.map_err(|e| log_failure(&e))?;
+        let epoch = self.ownership.epoch(worker)?;
+        self.log.delete(&log_key(worker), epoch).await.map_err(|e| log_failure(&e))?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
         self.node
             .blobs
             .delete_prefix(&prefix)
             .await
             .map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.timers.remove_of(worker).await?;
+        self.timers.remove_of(self.ownership.shard(worker), worker).await?;
         self.node.promises.delete_all(worker).await
+    }
+
+    /// Lets a worker look whether what it waits for has come; it may be another executor's.
+    async fn wake(&self, worker: &WorkerId) -> Result<(), WorkerError> {
+        if self.ownership.epoch(worker).is_ok() {
+            return self.ask(worker, || None, |reply| Command::Wake(Cause::Promise, reply)).await;
+        }
+        let workers = self.node.workers().map_err(|e| WorkerError::unknown(format!("{e:#}")))?;
+        match workers.resume(worker.clone()).await {
+            // It does not wait any more.
+            Err(
+                WorkerError::InvalidRequest { .. }
+                | WorkerError::PreviousInvocationFailed { .. }
+                | WorkerError::PreviousInvocationExited,
+            ) => Ok(()),
+            other => other,
+        }
     }
 
     fn promises(&self) -> &Promises {
@@ -536,7 +540,9 @@ impl Making {
     pub(crate) fn by(caller: Option<&Caller>) -> Self {
         match caller {
             None => Self::plain(),
-            Some(c) => Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) },
+            Some(c) => {
+                Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) }
+            }
         }
     }
 }
@@ -546,7 +552,12 @@ impl Handle {
     fn metadata(&self) -> WorkerMetadata {
         let busy = self.visible.busy.load(Ordering::Acquire);
         let mut metadata = self.writer.with_state(|s| metadata::metadata(&self.writer.worker, s));
-        if busy && matches!(metadata.status, WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying) {
+        if busy
+            && matches!(
+                metadata.status,
+                WorkerStatus::Suspended | WorkerStatus::Interrupted | WorkerStatus::Retrying
+            )
+        {
             metadata.status = WorkerStatus::Running;
         }
         metadata
@@ -602,6 +613,7 @@ impl Workers for Executor {
         args: Vec<String>,
         env: BTreeMap<String, String>,
     ) -> Result<ComponentVersion, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         let head = self.shared.log.head(&log_key(&worker)).await.map_err(|e| log_failure(&e))?;
         if head.is_some_and(|h| h.last > 0) || self.shared.live_metadata(&worker).is_some() {
             return Err(WorkerError::WorkerAlreadyExists { worker_id: worker });
@@ -626,6 +638,7 @@ impl Workers for Executor {
     }
 
     async fn metadata(&self, worker: WorkerId) -> Result<WorkerMetadata, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         if let Some(live) = self.shared.live_metadata(&worker) {
             return Ok(live);
         }
@@ -643,9 +656,18 @@ impl Workers for Executor {
         filter: Option<WorkerFilter>,
         cursor: Option<Cursor>,
         count: u64,
-        _precise: bool,
+        precise: bool,
     ) -> Result<WorkerPage, WorkerError> {
-        listing::list(&self.shared, component, filter, cursor, count).await
+        listing::list(&self.shared, component, filter, cursor, count, precise).await
+    }
+
+    async fn live(
+        &self,
+        component: ComponentId,
+        names: Vec<String>,
+    ) -> Result<Vec<WorkerMetadata>, WorkerError> {
+        let workers = names.into_iter().map(|name| WorkerId::new(component, name));
+        Ok(workers.filter_map(|worker| self.shared.live_metadata(&worker)).collect())
     }
 
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError> {
@@ -655,7 +677,11 @@ impl Workers for Executor {
         }
     }
 
-    async fn interrupt(&self, worker: WorkerId, recover_immediately: bool) -> Result<(), WorkerError> {
+    async fn interrupt(
+        &self,
+        worker: WorkerId,
+        recover_immediately: bool,
+    ) -> Result<(), WorkerError> {
         let command = |reply| Command::Interrupt { recover_immediately, reply };
         match self.shared.ask(&worker, || None, command).await {
             Err(WorkerError::WorkerNotFound { .. }) => Ok(()),
@@ -667,25 +693,35 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, Command::Resume).await
     }
 
-    async fn update(&self, worker: WorkerId, mode: UpdateMode, target: ComponentVersion) -> Result<(), WorkerError> {
+    async fn update(
+        &self,
+        worker: WorkerId,
+        mode: UpdateMode,
+        target: ComponentVersion,
+    ) -> Result<(), WorkerError> {
         self.shared.ask(&worker, || None, |reply| Command::Update { mode, target, reply }).await
     }
 
-    async fn schedule(&self, target: Target, invocation: ApiInvocation, at: Timestamp) -> Result<String, WorkerError> {
+    async fn schedule(
+        &self,
+        target: Target,
+        invocation: ApiInvocation,
+        at: Timestamp,
+    ) -> Result<String, WorkerError> {
         let InvokeParameters::Values(values) = invocation.parameters else {
             return Err(WorkerError::invalid("a scheduled invocation needs plain values"));
         };
-        let action = Action::Invoke(Box::new(Scheduled {
-            component: target.component_id,
-            name: target.worker_name,
+        let worker = Self::worker(&target);
+        self.shared.ownership.epoch(&worker)?;
+        let scheduled = Scheduled {
+            worker,
             function: invocation.function,
             parameters: emet_values::binary::encode(&Value::Tuple(values)),
-            key: invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random).0,
+            key: invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random),
             trace: invocation.trace,
-            caller: invocation.caller.map(|c| (c.worker_id, c.args, c.env)),
-        }));
-        let action = serde_json::to_vec(&action).map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.shared.timers.add(at, action.into()).await
+            caller: invocation.caller,
+        };
+        self.shared.schedule(scheduled, at).await
     }
 
     async fn cancel_scheduled(&self, id: &str) -> Result<(), WorkerError> {
@@ -693,6 +729,7 @@ impl Workers for Executor {
     }
 
     async fn complete_promise(&self, promise: PromiseId, data: Bytes) -> Result<bool, WorkerError> {
+        self.shared.ownership.epoch(&promise.worker_id)?;
         let completed = self.shared.promises().complete(&promise, &data).await?;
         // Waking is repeated for a promise that was completed before: whoever did it may have been
         // lost before it could wake anybody.
@@ -702,8 +739,7 @@ impl Workers for Executor {
         }
         let (mut woken, mut failed) = (Vec::new(), None);
         for worker in waiters {
-            let wake = |reply| Command::Wake(Cause::Promise, reply);
-            match self.shared.ask(&worker, || None, wake).await {
+            match self.shared.wake(&worker).await {
                 Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => woken.push(worker),
                 Err(error) => failed = Some(error),
             }
@@ -721,32 +757,66 @@ impl Workers for Executor {
         self.shared.ask(&worker, || None, |reply| Command::Cancel(key, reply)).await
     }
 
-    async fn fork(&self, source: WorkerId, target: WorkerId, cut_off: OplogIndex) -> Result<(), WorkerError> {
+    async fn fork(
+        &self,
+        source: WorkerId,
+        target: WorkerId,
+        cut_off: OplogIndex,
+    ) -> Result<(), WorkerError> {
         crate::fork::fork(&self.shared, source, target.clone(), cut_off).await?;
         // Making the actor lets the fork go on with what it inherited.
         self.shared.find(&target).await.map(drop)
     }
 
-    async fn oplog(&self, worker: WorkerId, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+    async fn oplog(
+        &self,
+        worker: WorkerId,
+        from: OplogPosition,
+        count: u64,
+    ) -> Result<OplogPage, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         public::page(&self.shared, &worker, from, count, None).await
     }
 
-    async fn search_oplog(&self, worker: WorkerId, query: &str, from: OplogPosition, count: u64) -> Result<OplogPage, WorkerError> {
+    async fn search_oplog(
+        &self,
+        worker: WorkerId,
+        query: &str,
+        from: OplogPosition,
+        count: u64,
+    ) -> Result<OplogPage, WorkerError> {
+        self.shared.ownership.epoch(&worker)?;
         let query = Query::parse(query)?;
         public::page(&self.shared, &worker, from, count, Some(&query)).await
     }
 
-    async fn list_directory(&self, target: WorkerId, path: &str) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
+    async fn list_directory(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Vec<FileNode>>, WorkerError> {
         let request = FileRequest::List(path.to_owned());
-        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
+        match self
+            .shared
+            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
+            .await?
+        {
             FileAnswer::Nodes(nodes) => Ok(nodes),
             FileAnswer::Content(_) => Ok(FileContent::WrongKind),
         }
     }
 
-    async fn read_file(&self, target: WorkerId, path: &str) -> Result<FileContent<Bytes>, WorkerError> {
+    async fn read_file(
+        &self,
+        target: WorkerId,
+        path: &str,
+    ) -> Result<FileContent<Bytes>, WorkerError> {
         let request = FileRequest::Read(path.to_owned());
-        match self.shared.ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply)).await? {
+        match self
+            .shared
+            .ask(&target, || Some(Making::plain()), |reply| Command::Files(request, reply))
+            .await?
+        {
             FileAnswer::Content(content) => Ok(content),
             FileAnswer::Nodes(_) => Ok(FileContent::WrongKind),
         }

@@ -4,6 +4,7 @@ use crate::executor::Shared;
 use emet_model::{IdempotencyKey, OplogIndex, WorkerError, WorkerId};
 use emet_oplog::{Entry, EntryKind, Fold, Payload, QueuedWork, WorkerState, codec};
 use emet_runtime::log::{Payloads, log_failure, log_key, now, read_entries};
+use emet_shard_map::Epoch;
 use emet_storage::Append;
 
 /// Entries copied at a time.
@@ -14,6 +15,7 @@ pub(crate) async fn fork(shared: &Shared, source: WorkerId, target: WorkerId, cu
     if cut_off < 2 {
         return Err(WorkerError::invalid("oplog_index_cut_off must be at least 2"));
     }
+    let epoch = shared.ownership.epoch(&target)?;
     let exists = shared.log.head(&log_key(&target)).await.map_err(|e| log_failure(&e))?.is_some_and(|h| h.last > 0);
     if exists || shared.live_metadata(&target).is_some() {
         return Err(WorkerError::WorkerAlreadyExists { worker_id: target });
@@ -31,10 +33,10 @@ pub(crate) async fn fork(shared: &Shared, source: WorkerId, target: WorkerId, cu
         next = read.last().map_or(cut_off + 1, |(index, _)| index + 1);
         entries.extend(read);
     }
-    store(shared, &source, target, entries).await
+    store(shared, &source, target, epoch, entries).await
 }
 
-async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, entries: Vec<(OplogIndex, Entry)>) -> Result<(), WorkerError> {
+async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, epoch: Epoch, entries: Vec<(OplogIndex, Entry)>) -> Result<(), WorkerError> {
     let from = Payloads::new(shared.node.blobs.clone(), source);
     let to = Payloads::new(shared.node.blobs.clone(), &target);
     let mut fold = Fold::new();
@@ -57,7 +59,7 @@ async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, entries: Ve
         records.push(codec::encode(&entry));
     }
     let unfinished = fold.state().is_unfinished();
-    let append = Append { key: log_key(&target), epoch: 1, expected: 1, records, unfinished: Some(unfinished), summary: None };
+    let append = Append { key: log_key(&target), epoch, expected: 1, records, unfinished: Some(unfinished), summary: None };
     shared.log.append(append).await.map_err(|e| log_failure(&e))
 }
 

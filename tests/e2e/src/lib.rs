@@ -1,5 +1,8 @@
-//! A real `emet server` for tests: a process of its own on a free port, with a data directory that
-//! outlives it, so that it can be killed and started again.
+//! A real server for tests, whose processes can be killed and started again on what they had stored.
+//!
+//! It is an `emet server`, or with `EMET_TEST_CLUSTER=1` a whole cluster: Redis, an S3 server, three
+//! shard managers, three executors, a component service and two worker services. The same tests
+//! hold for both; what is killed of a cluster are all its executors.
 
 pub mod raw;
 mod web;
@@ -10,6 +13,7 @@ use emet_api::rest::WorkerCreationRequest;
 use emet_api::{InvokeParameters, Target};
 use emet_client::{Call, Client, ClientError};
 use emet_model::{ComponentId, IdempotencyKey, WorkerId, WorkerStatus};
+use emet_test_cluster::Cluster;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,6 +31,7 @@ pub struct Server {
     child: Option<Child>,
     port: u16,
     arguments: Vec<String>,
+    cluster: Option<Cluster>,
     /// Client of its API.
     pub client: Client,
 }
@@ -39,12 +44,18 @@ pub fn binary() -> Result<PathBuf, Failure> {
     let test = std::env::current_exe()?;
     let profile = test.ancestors().nth(2).ok_or("no target directory")?;
     let binary = profile.join("emet");
-    if binary.exists() { Ok(binary) } else { Err(format!("{} is missing: run `make build` first", binary.display()).into()) }
+    if binary.exists() {
+        Ok(binary)
+    } else {
+        Err(format!("{} is missing: run `make build` first", binary.display()).into())
+    }
 }
 
 /// A prebuilt test component.
 pub fn guest(name: &str) -> Result<Vec<u8>, Failure> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt").join(format!("{name}.wasm"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../guests/prebuilt")
+        .join(format!("{name}.wasm"));
     std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()).into())
 }
 
@@ -56,17 +67,56 @@ impl Server {
 
     /// As [`Self::start`], with further options.
     pub async fn start_with(arguments: &[&str]) -> Result<Self, Failure> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        if std::env::var("EMET_TEST_CLUSTER").is_ok_and(|mode| mode == "1") {
+            return Self::start_cluster(arguments).await;
+        }
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let client = Client::new(&format!("http://127.0.0.1:{port}"))?;
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut server = Self { data: tempfile::tempdir()?, child: None, port, arguments, client };
+        let mut server = Self {
+            data: tempfile::tempdir()?,
+            child: None,
+            port,
+            arguments,
+            cluster: None,
+            client,
+        };
         server.restart().await?;
         Ok(server)
     }
 
+    /// A cluster, whose executors get the options of a server.
+    async fn start_cluster(arguments: Vec<String>) -> Result<Self, Failure> {
+        let options = emet_test_cluster::Options {
+            executor_arguments: arguments.clone(),
+            ..Default::default()
+        };
+        let cluster = Cluster::start(options).await?;
+        let client = cluster.client(0)?;
+        let address = client.base_url().rsplit(':').next().unwrap_or_default();
+        let port = address.trim_end_matches('/').parse()?;
+        Ok(Self {
+            data: tempfile::tempdir()?,
+            child: None,
+            port,
+            arguments,
+            cluster: Some(cluster),
+            client,
+        })
+    }
+
     /// Starts the server again on its data, and waits until it is healthy.
     pub async fn restart(&mut self) -> Result<(), Failure> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("server.log"))?;
+        if let Some(cluster) = &mut self.cluster {
+            for executor in &mut cluster.executors {
+                executor.start()?;
+            }
+            return cluster.ready().await;
+        }
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.path().join("server.log"))?;
         let child = Command::new(binary()?)
             .arg("server")
             .arg("--data-dir")
@@ -99,6 +149,9 @@ impl Server {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
+        if let Some(cluster) = &self.cluster {
+            return cluster.logs();
+        }
         std::fs::read_to_string(self.data.path().join("server.log")).unwrap_or_default()
     }
 
@@ -112,6 +165,9 @@ impl Server {
 
     /// Ends the server with SIGKILL.
     pub fn kill(&mut self) -> Result<(), Failure> {
+        for executor in self.cluster.iter_mut().flat_map(|cluster| &mut cluster.executors) {
+            executor.kill()?;
+        }
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
@@ -138,7 +194,12 @@ impl Server {
     }
 
     /// Invokes and answers the plain JSON of the result (null for none).
-    pub async fn call(&self, worker: &WorkerId, function: &str, parameters: Value) -> Result<Value, ClientError> {
+    pub async fn call(
+        &self,
+        worker: &WorkerId,
+        function: &str,
+        parameters: Value,
+    ) -> Result<Value, ClientError> {
         self.call_keyed(worker, function, parameters, None).await
     }
 
@@ -150,7 +211,8 @@ impl Server {
         parameters: Value,
         key: Option<&str>,
     ) -> Result<Value, ClientError> {
-        let typed = self.client.invoke_and_await(&target(worker), &call(function, parameters, key)).await?;
+        let typed =
+            self.client.invoke_and_await(&target(worker), &call(function, parameters, key)).await?;
         let json = serde_json::to_value(&typed).unwrap_or_default();
         Ok(json.pointer("/value/0").cloned().unwrap_or(Value::Null))
     }
@@ -199,7 +261,12 @@ impl Server {
     }
 
     /// Invokes without waiting for the result.
-    pub async fn send(&self, worker: &WorkerId, function: &str, parameters: Value) -> Result<(), ClientError> {
+    pub async fn send(
+        &self,
+        worker: &WorkerId,
+        function: &str,
+        parameters: Value,
+    ) -> Result<(), ClientError> {
         self.client.invoke(&target(worker), &call(function, parameters, None)).await
     }
 }

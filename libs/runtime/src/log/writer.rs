@@ -62,7 +62,11 @@ pub fn now() -> Timestamp {
 
 /// A log failure as the worker's callers see it.
 pub fn log_failure(error: &LogError) -> WorkerError {
-    WorkerError::unknown(format!("oplog: {error}"))
+    match error {
+        // Another executor writes this log. Nothing was written here: the caller is sent there.
+        LogError::Fenced { .. } | LogError::Conflict { .. } => WorkerError::ShardingNotReady,
+        _ => WorkerError::unknown(format!("oplog: {error}")),
+    }
 }
 
 /// Reads a stored log and folds it; a worker without entries has an empty state.
@@ -247,7 +251,12 @@ impl OplogWriter {
         // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
         // outcome behind.
         let appended = tokio::spawn(async move {
-            let result = this.store.append(append).await.map_err(|e| log_failure(&e));
+            let result = this.store.append(append).await.map_err(|error| {
+                if matches!(error, LogError::Fenced { .. } | LogError::Conflict { .. }) {
+                    tracing::warn!(worker = %this.worker, %error, "an append was refused: another executor has taken the worker over");
+                }
+                log_failure(&error)
+            });
             if let Err(error) = &result {
                 this.inner.lock().failed = Some(error.clone());
             }
