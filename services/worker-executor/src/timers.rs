@@ -145,3 +145,34 @@ impl Timers {
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emet_model::ComponentId;
+    use emet_storage::memory::MemoryKv;
+
+    #[tokio::test]
+    async fn timers_go_with_their_worker_or_when_they_are_done() {
+        let kv: Arc<dyn KvStore> = Arc::new(MemoryKv::default());
+        let timers = Timers::new(kv.clone());
+        let worker = |name: &str| WorkerId::new(ComponentId(Uuid::nil()), name);
+        // One name is the beginning of the other.
+        for (name, at) in [("a", 1), ("ab", 2), ("a", 3), ("a", 1)] {
+            timers.add_of(&worker(name), Timestamp(at), Bytes::from(name.to_owned())).await.unwrap();
+        }
+        let id = timers.add(Timestamp(4), Bytes::from_static(b"nobody's")).await.unwrap();
+        let due = timers.next_due().await.unwrap();
+        assert_eq!(due.len(), 5, "equal ones do not collapse");
+        timers.done(due.first().unwrap(), Some(&worker("a"))).await.unwrap();
+        timers.remove_of(&worker("a")).await.unwrap();
+        let due = timers.next_due().await.unwrap();
+        let actions: Vec<_> = due.iter().map(|timer| timer.action.clone()).collect();
+        assert_eq!(actions, ["ab", "nobody's"]);
+        timers.done(due.first().unwrap(), Some(&worker("ab"))).await.unwrap();
+        timers.remove(&id).await.unwrap();
+        for space in [SPACE, OWNED] {
+            assert_eq!(kv.scan(space, &[], None, 10).await.unwrap(), Vec::new(), "{space}");
+        }
+    }
+}
