@@ -83,8 +83,6 @@ impl Scene {
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
     async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
-        // Replay reads the store up to the last index, so requests that were only added must be in it.
-        self.writer.commit().await.map_err(Stop::from)?;
         let plan = self.writer.with_state(load_plan);
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = match self.shared.cache.get(id).await {
@@ -109,6 +107,10 @@ impl Scene {
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
         let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
         let read_only = placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?;
+        // Replay reads the store up to the last index: requests that arrived meanwhile must be in it.
+        while self.writer.buffered() > 0 {
+            self.writer.commit().await?;
+        }
         let (create, target, memory) = self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
         let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
         let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, target, plan.skipped.clone()));
