@@ -19,6 +19,7 @@ mod promise;
 mod resolve;
 mod rpc;
 mod suggest;
+mod token;
 mod watch;
 mod wit;
 mod worker;
@@ -44,6 +45,9 @@ pub enum Command {
     /// Complete promises that workers wait for.
     #[command(subcommand)]
     Promise(promise::Command),
+    /// Make, list and revoke tokens for the API.
+    #[command(subcommand)]
+    Token(token::Command),
     /// Call one component from another.
     #[command(subcommand)]
     Rpc(rpc::Command),
@@ -109,6 +113,7 @@ async fn dispatch(command: Command, options: &Options, root: clap::Command) -> R
         Command::Component(command) => component::run(&context()?, command).await,
         Command::Worker(command) => worker::run(&context()?, *command).await,
         Command::Promise(command) => promise::run(&context()?, command).await,
+        Command::Token(command) => token::run(&context()?, command).await,
         Command::Rpc(command) => rpc::run(&context()?, command).await,
         Command::Wit(command) => wit::run(&context()?, command),
         Command::Doctor => doctor::run(&context()?).await,

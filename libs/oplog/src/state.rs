@@ -17,6 +17,15 @@ pub enum Outcome {
     Exited(OplogIndex),
 }
 
+/// What became of a finished invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Index of its start, which tells the function.
+    pub start: OplogIndex,
+    /// Its result.
+    pub outcome: Outcome,
+}
+
 /// The invocation that was started and has not returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
@@ -108,7 +117,7 @@ pub struct WorkerState {
     /// Updates applied or given up, in order.
     pub finished_updates: Vec<UpdateRecord>,
     /// Results by key.
-    pub results: HashMap<IdempotencyKey, Outcome>,
+    pub results: HashMap<IdempotencyKey, Finished>,
     /// The invocation being executed.
     pub current: Option<Current>,
     /// Key of the latest started invocation.
@@ -135,11 +144,12 @@ pub struct WorkerState {
     pub skipped: Regions,
     /// The part of it that was taken back from outside.
     pub deleted: Regions,
-    phase: Phase,
+    pub(crate) phase: Phase,
 }
 
+/// What the latest entries say about the execution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     #[default]
     Active,
     Suspended,
@@ -165,6 +175,9 @@ impl WorkerState {
 
     /// Whether the worker has something to do by itself, so that a restarted node must load it.
     pub fn is_unfinished(&self) -> bool {
+        if !self.pending_updates.is_empty() && self.phase != Phase::Exited {
+            return true;
+        }
         match self.phase {
             Phase::Active => self.current.is_some() || !self.pending.is_empty(),
             Phase::Retrying => true,
@@ -240,6 +253,7 @@ impl WorkerState {
             }
             EntryKind::FailedUpdate { target, details } => {
                 self.drop_update(*target);
+                self.stay_failed();
                 self.finished_updates.push(UpdateRecord::FailedUpdate {
                     timestamp: entry.timestamp,
                     target_version: *target,
@@ -259,8 +273,8 @@ impl WorkerState {
     }
 
     fn answer(&mut self, outcome: Outcome) {
-        if let Some(key) = self.current.as_ref().map(|c| c.key.clone()) {
-            self.results.insert(key, outcome);
+        if let Some(current) = &self.current {
+            self.results.insert(current.key.clone(), Finished { start: current.index, outcome });
         }
     }
 
@@ -271,6 +285,14 @@ impl WorkerState {
         self.pending_updates.push_back(PendingUpdate { index, timestamp, target, snapshot: snapshot.clone() });
         if self.phase == Phase::Failed {
             self.phase = Phase::Retrying;
+        }
+    }
+
+    /// An update that was to heal a failed worker and did not: nothing is tried again.
+    fn stay_failed(&mut self) {
+        let final_error = self.last_error.as_ref().is_some_and(|e| !e.failure.retriable);
+        if self.phase == Phase::Retrying && final_error {
+            self.phase = Phase::Failed;
         }
     }
 
@@ -429,11 +451,15 @@ impl Fold {
         &self.state
     }
 
+    /// Whether this pass knew all regions that it met, so that they have taken effect.
+    pub fn is_complete(&self) -> bool {
+        self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e))
+    }
+
     /// The state, if this pass knew all regions that it met; otherwise the fold to run again over
     /// the whole log.
     pub fn finish(self) -> Result<WorkerState, Fold> {
-        let complete = self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e));
-        if complete {
+        if self.is_complete() {
             return Ok(self.state);
         }
         let state = WorkerState {

@@ -4,6 +4,7 @@
 //! the log writer, and the log is what the worker is rebuilt from.
 
 use crate::executor::Shared;
+use crate::observe;
 use emet_engine::{Load, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
 use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
@@ -14,6 +15,7 @@ use emet_values::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 /// A worker in memory, and its place among those that may be.
 pub(crate) struct Loaded {
@@ -51,13 +53,22 @@ pub(crate) enum Ended {
     LogFailed(WorkerError),
 }
 
-/// An answer that became durable while a job ran.
-pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<(IdempotencyKey, Value)>;
+/// The result of an invocation, which is durable.
+pub(crate) struct Answer {
+    pub(crate) key: IdempotencyKey,
+    pub(crate) function: String,
+    pub(crate) value: Value,
+}
+
+/// Where answers go while a job runs.
+pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<Answer>;
 
 /// What a job works on.
 pub(crate) struct Scene {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<OplogWriter>,
+    /// Whether the instance starts from its initial state, without replay.
+    pub(crate) ephemeral: bool,
     pub(crate) answers: Answers,
 }
 
@@ -83,37 +94,97 @@ impl Scene {
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
     async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
-        let plan = self.writer.with_state(load_plan);
+        if self.ephemeral
+            && let Some(ended) = self.start_afresh()
+        {
+            return Ok(ended);
+        }
+        let (plan, target) = self.plan().await?;
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = match self.shared.cache.get(id).await {
             Ok(prepared) => prepared,
-            Err(error) => return Ok(Ended::NotLoaded(error)),
+            Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
         };
         let place = self.shared.place().await;
-        let ctx = match self.context(&prepared, &plan).await {
+        let ctx = match self.context(&prepared, &plan, target).await {
             Ok(ctx) => ctx,
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
-        let mut instance = Instance::new(prepared, ctx).await?;
+        let mut instance = match Instance::new(prepared, ctx).await {
+            Ok(instance) => instance,
+            Err(error) => return self.not_instantiated(error),
+        };
         if plan.snapshot.is_some() {
             self.load_snapshot(&mut instance, &plan).await?;
         }
         let loaded = slot.insert(Loaded { instance, _place: place });
-        self.replay(&mut loaded.instance).await
+        self.replay(&mut loaded.instance).instrument(emet_telemetry::span!("replay", emet.replay = true)).await
     }
 
-    async fn context(&self, prepared: &Prepared, plan: &Load) -> Result<WorkerCtx, WorkerError> {
+    /// What to load, and the last index that replay has to read. Everything up to it is in the
+    /// store; requests that arrive from now on are none of the replay's business.
+    async fn plan(&self) -> wasmtime::Result<(Load, OplogIndex)> {
+        loop {
+            self.writer.commit().await.map_err(Stop::from)?;
+            if self.writer.buffered() == 0 {
+                return Ok(self.writer.with_state(|s| (load_plan(s), s.index)));
+            }
+        }
+    }
+
+    /// An ephemeral worker forgets its history at every load (guest spec 3.10). An invocation that
+    /// was cut off is lost: what it did cannot be told, so it must not be done again (law L6).
+    fn start_afresh(&self) -> Option<Ended> {
+        let (cut_off, begun) = self.writer.with_state(|s| (s.current.is_some(), s.last_effect > 1));
+        if cut_off {
+            let reason = "the invocation was cut off; ephemeral workers are not replayed, so it cannot go on";
+            return Some(Ended::Failed(FailureKind::Unknown, reason.to_owned()));
+        }
+        if begun {
+            self.writer.add(EntryKind::Restart);
+        }
+        None
+    }
+
+    /// A component version that cannot be linked: what it imports is not offered.
+    fn creation_failed(&self, error: WorkerError) -> WorkerError {
+        match error {
+            WorkerError::ComponentParseFailed { reason, .. } => {
+                let details = format!("Failed to pre-instantiate component: {reason}");
+                WorkerError::WorkerCreationFailed { worker_id: self.writer.worker.clone(), details }
+            }
+            other => other,
+        }
+    }
+
+    /// The component's initialisers failed. Trying again would fail again.
+    fn not_instantiated(&self, error: wasmtime::Error) -> wasmtime::Result<Ended> {
+        if Stop::find(&error).is_some() {
+            return Err(error);
+        }
+        let details = format!("Failed to instantiate component: {}", self.describe(&error));
+        Ok(Ended::NotLoaded(WorkerError::WorkerCreationFailed {
+            worker_id: self.writer.worker.clone(),
+            details,
+        }))
+    }
+
+    async fn context(&self, prepared: &Prepared, plan: &Load, target: OplogIndex) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
         let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
-        let read_only = placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?;
-        // Replay reads the store up to the last index: requests that arrived meanwhile must be in it.
-        while self.writer.buffered() > 0 {
-            self.writer.commit().await?;
-        }
-        let (create, target, memory) = self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
-        let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
-        let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, target, plan.skipped.clone()));
+        let read_only = placed.map_err(|(path, reason)| {
+            WorkerError::InitialComponentFileDownloadFailed { path, reason }
+        })?;
+        let (create, memory) = self.writer.with_state(|s| (s.create.clone(), s.memory));
+        let create = create.ok_or_else(|| {
+            WorkerError::unknown("the oplog does not start with the creation of the worker")
+        })?;
+        let first = if self.ephemeral { target + 1 } else { 2 };
+        let mut journal = Journal::new(
+            self.writer.clone(),
+            ReplayCursor::new(first, target, plan.skipped.clone()),
+        );
         if let Some(update) = &plan.update {
             journal.at_end(EntryKind::SuccessfulUpdate {
                 target: update.target,
@@ -136,7 +207,12 @@ impl Scene {
         let Some(function) = find_snapshot_function(instance, "load") else {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
-        let loaded = instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await?;
+        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await {
+            Err(trap) if Stop::find(&trap).is_none() => {
+                wasmtime::bail!("Manual update failed to load snapshot: {trap:#}")
+            }
+            other => other?,
+        };
         let loaded = loaded.map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
         if let Some(reason) = snapshot_error(&loaded) {
             wasmtime::bail!("Manual update failed to load snapshot: {reason}");
@@ -150,7 +226,8 @@ impl Scene {
             let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
             match entry.kind {
                 EntryKind::Invoked(invocation) => {
-                    if let Some(ended) = self.execute(instance, invocation).await? {
+                    let span = observe::invocation(&self.writer, &invocation, true);
+                    if let Some(ended) = self.execute(instance, invocation).instrument(span).await? {
                         return Ok(ended);
                     }
                 }
@@ -163,7 +240,8 @@ impl Scene {
     async fn start(&self, loaded: &mut Option<Loaded>, invocation: Invocation) -> wasmtime::Result<Ended> {
         let Some(loaded) = loaded else { return Ok(Ended::Restart) };
         self.writer.add(EntryKind::Invoked(invocation.clone()));
-        match self.execute(&mut loaded.instance, invocation).await? {
+        let span = observe::invocation(&self.writer, &invocation, false);
+        match self.execute(&mut loaded.instance, invocation).instrument(span).await? {
             None => Ok(Ended::Ready),
             Some(ended) => Ok(ended),
         }
@@ -178,7 +256,7 @@ impl Scene {
             other => vec![other],
         };
         instance.ctx().journal.current_key = Some(invocation.key.clone());
-        instance.ctx().journal.current_trace.clone_from(&invocation.trace);
+        instance.ctx().journal.current_trace = emet_telemetry::trace::current(invocation.trace);
         let result = match instance.call(&invocation.function, parameters).await? {
             Ok(result) => result,
             Err(error) => return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string()))),
@@ -189,7 +267,11 @@ impl Scene {
             None => {
                 self.writer.add(EntryKind::Completed { response, consumed_fuel: 0 });
                 self.writer.commit().await.map_err(Stop::from)?;
-                drop(self.answers.send((invocation.key, result)));
+                drop(self.answers.send(Answer {
+                    key: invocation.key,
+                    function: invocation.function,
+                    value: result,
+                }));
                 Ok(None)
             }
             Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) if recorded == response => Ok(None),

@@ -12,6 +12,7 @@ mod fork;
 mod job;
 mod listing;
 mod metadata;
+mod observe;
 mod public;
 mod search;
 mod timers;

@@ -4,6 +4,8 @@ use crate::Failure;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::HeaderName;
+use axum::http::header::DATE;
 use axum::routing::{any, get};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -50,10 +52,11 @@ impl Drop for World {
     }
 }
 
-/// Answers with the path and the body, which do not depend on how often it was asked.
-async fn count(State(counts): State<Counts>, Path(what): Path<String>, body: Bytes) -> String {
+/// Answers with the path and the body, which depend neither on the time nor on how often it was
+/// asked.
+async fn count(State(counts): State<Counts>, Path(what): Path<String>, body: Bytes) -> ([(HeaderName, &'static str); 1], String) {
     *counts.lock().entry(what.clone()).or_default() += 1;
-    format!("{what}:{}", String::from_utf8_lossy(&body))
+    ([(DATE, "Thu, 01 Jan 1970 00:00:00 GMT")], format!("{what}:{}", String::from_utf8_lossy(&body)))
 }
 
 /// A body of n separate pieces.

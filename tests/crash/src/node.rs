@@ -8,7 +8,8 @@ use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, WorkerError, WorkerId
 use emet_runtime::engine::{self, EngineLimits};
 use emet_runtime::network::NetworkPolicy;
 use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node as Services, Promises};
-use emet_storage::{BlobStore, Embedded, KvStore, LogStore, MemoryBlob, MemoryKv, MemoryLog};
+use emet_storage::memory::{MemoryBlob, MemoryKv, MemoryLog};
+use emet_storage::{BlobStore, Embedded, KvStore, LogStore};
 use emet_worker_executor::{Executor, ExecutorOptions, Stores};
 use serde_json::Value;
 use std::path::Path;
@@ -127,13 +128,15 @@ impl Node {
         &self.log
     }
 
-    /// The answer to a request; none: the node died before it answered.
-    pub async fn alive<T>(&self, request: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
+    /// The answer to a request; none: the node died before it answered. An error that a dead node
+    /// gives is none that its client sees.
+    pub async fn alive<T>(&self, request: impl Future<Output = Result<T, WorkerError>>) -> Option<Result<T, WorkerError>> {
+        let answer = tokio::select! {
             biased;
-            () = self.log.died() => None,
-            answer = request => Some(answer),
-        }
+            answer = request => answer,
+            () = self.log.died() => return None,
+        };
+        if answer.is_err() && self.log.is_dead() { None } else { Some(answer) }
     }
 
     /// Invokes with a key; the plain JSON of the result. None: the node died before it answered.

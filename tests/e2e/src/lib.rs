@@ -1,6 +1,7 @@
 //! A real `emet server` for tests: a process of its own on a free port, with a data directory that
 //! outlives it, so that it can be killed and started again.
 
+pub mod raw;
 mod web;
 
 pub use web::{Seen, Web, never, pieces, text};
@@ -33,7 +34,8 @@ pub struct Server {
 /// What went wrong, with what is known of it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-fn binary() -> Result<PathBuf, Failure> {
+/// The binary that was built with these tests.
+pub fn binary() -> Result<PathBuf, Failure> {
     let test = std::env::current_exe()?;
     let profile = test.ancestors().nth(2).ok_or("no target directory")?;
     let binary = profile.join("emet");
@@ -83,6 +85,16 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:1234`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
     }
 
     /// What the server has logged.

@@ -1,15 +1,17 @@
 //! The one mechanism of durable host calls: replay what was recorded, or act and record.
 
-use super::{HostFn, OplogWriter, now};
+use super::{HostFn, OplogWriter, now, observe};
 use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
 use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, Timestamp, WorkerError};
 use emet_oplog::{
     CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
 };
+use emet_telemetry::metrics::list::REPLAYED_ENTRIES;
 use emet_values::{Value, Wit};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tracing::Span;
 
 /// Entries fetched at a time during replay.
 const REPLAY_CHUNK: usize = 1024;
@@ -38,6 +40,8 @@ pub struct Journal {
     pub retry_policy: Option<RetryPolicy>,
     /// Added when the replay ends: what it proves.
     at_end: Option<EntryKind>,
+    /// The live call that is not recorded yet, for its trace.
+    call_span: Span,
 }
 
 type Result<T> = std::result::Result<T, wasmtime::Error>;
@@ -62,6 +66,7 @@ impl Journal {
             current_trace: Vec::new(),
             retry_policy: None,
             at_end: None,
+            call_span: Span::none(),
         }
     }
 
@@ -109,7 +114,11 @@ impl Journal {
         if !self.records(function) {
             return Ok(None);
         }
-        let Some((index, entry)) = self.next().await? else { return Ok(None) };
+        let Some((index, entry)) = self.next().await? else {
+            self.call_span = observe::live_call(function.name, function.kind);
+            return Ok(None);
+        };
+        observe::replayed_call(function.kind);
         match entry.kind {
             EntryKind::HostCall(call) if call.function == function.name => {
                 let value = self.writer.payloads.load(&call.response).await.map_err(node)?;
@@ -140,6 +149,7 @@ impl Journal {
         if !self.records(function) {
             return Ok(());
         }
+        let _ends_now = std::mem::replace(&mut self.call_span, Span::none());
         let name = Cow::Borrowed(function.name);
         self.record_call(name, function.kind, begin, &request.into_value(), &response.clone().into_value()).await
     }
@@ -323,6 +333,7 @@ impl Journal {
                 }
                 Step::Read(from) => self.feed(from).await?,
                 Step::Entry(index, entry) => {
+                    REPLAYED_ENTRIES.inc();
                     while let Some(from) = self.cursor.settle() {
                         self.feed(from).await?;
                     }

@@ -4,6 +4,7 @@
 mod events;
 mod host_fn;
 mod journal;
+mod observe;
 mod payloads;
 mod writer;
 
@@ -11,4 +12,6 @@ pub use events::EventHub;
 pub use host_fn::{HostFn, HostFnInfo};
 pub use journal::Journal;
 pub use payloads::Payloads;
-pub use writer::{OplogWriter, log_failure, log_key, now, read_entries, read_state};
+pub use writer::{
+    OplogWriter, log_failure, log_key, now, read_entries, read_shown, read_state, read_state_at,
+};

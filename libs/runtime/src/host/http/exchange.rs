@@ -135,10 +135,11 @@ type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        emet_telemetry::trace::inject(request.headers_mut());
         let plan = std::mem::replace(&mut self.plan, Plan::Drain);
         let client = self.client.clone();
         let trace = std::mem::take(&mut self.trace);
