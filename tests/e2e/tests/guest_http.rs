@@ -113,7 +113,7 @@ async fn a_stream_that_a_kill_interrupts_is_resumed() -> Result<(), Failure> {
     senders.lock().clear();
     server.settle(&worker, WorkerStatus::Idle).await?;
     let completed = server.search(&worker, "exportedfunctioncompleted").await?;
-    assert_eq!(completed[0].pointer("/response/value/0/ok/body"), Some(&json!("first second")));
+    assert!(completed[0]["response"].to_string().contains("first second"), "{}", completed[0]);
     Ok(())
 }
 

@@ -29,7 +29,7 @@ async fn upload(server: &Server) -> Result<(WorkerId, ComponentId), Failure> {
 async fn all_kinds_of_calls_have_their_effect_once() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let (worker, counter) = upload(&server).await?;
-    let (a, b) = (WorkerId::new(counter, "a"), WorkerId::new(counter, "b c/ü"));
+    let (a, b) = (WorkerId::new(counter, "a"), WorkerId::new(counter, "b-ü"));
     assert_eq!(server.call(&worker, &caller("add"), json!([a.urn(), 1])).await?, json!({ "ok": 1 }));
     assert_eq!(server.call(&worker, &caller("add-async"), json!([b.urn(), 10])).await?, json!({ "ok": 10 }));
     assert_eq!(server.call(&worker, &caller("add-later"), json!([a.urn(), 100])).await?, json!({ "ok": null }));
@@ -222,7 +222,11 @@ async fn scheduled_calls_run_once_also_after_an_outage_unless_cancelled() -> Res
     assert_eq!((&create["env"]["COLOUR"], &create["parent"]["workerName"]), (&json!("red"), &json!("s")), "a target inherits");
     assert!(server.client.worker(&never).await.is_err(), "what was cancelled never came to be");
     // Cancelling what has run is no error.
-    server.call(&worker, &scheduler("cancel"), json!([token])).await?;
+    let ran = server.call(&worker, &scheduler("add-in-cancelable"), json!([soon.urn(), 0, 0])).await?;
+    while server.search(&soon, "exportedfunctioncompleted").await?.len() < 3 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.call(&worker, &scheduler("cancel"), json!([ran])).await?;
     let pair = server.call(&worker, &scheduler("extract"), json!([5])).await?;
     assert!(pair.to_string().contains("u64") || pair.to_string().contains("U64"), "{pair}");
     Ok(())
@@ -274,7 +278,9 @@ async fn many_callers_of_one_callee_find_room() -> Result<(), Failure> {
         let worker = WorkerId::new(worker.component_id, format!("caller-{n}"));
         async move { server.call(&worker, &caller("add"), json!([target.urn(), 1])).await }
     });
-    futures::future::try_join_all(calls).await?;
+    for answer in futures::future::try_join_all(calls).await? {
+        assert!(answer.get("ok").is_some(), "{answer}");
+    }
     assert_eq!(server.call(&target, GET, json!([])).await?, json!(scale()));
     Ok(())
 }

@@ -66,7 +66,7 @@ package test:counter-client {
 use exports::test::linked_caller::api::Guest;
 use golem::rpc0_1_3::types::{CancellationToken, Uri};
 use std::cell::RefCell;
-use test::counter_client::stub_guest::{Api, Counter, FutureAddResult, Guest as World};
+use test::counter_client::stub_guest::{Api, Counter, FutureAddResult, Guest_ as World};
 use wasi::clocks::wall_clock::{self, Datetime};
 
 struct Caller;

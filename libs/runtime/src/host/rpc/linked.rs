@@ -125,8 +125,9 @@ fn members<'a>(names: impl Iterator<Item = &'a str>) -> Members {
     members
 }
 
+/// A component imports only those functions of an interface that it uses.
 fn is_future(functions: &BTreeSet<String>) -> bool {
-    functions.iter().map(String::as_str).eq(["get", "subscribe"])
+    functions.iter().all(|f| ["get", "subscribe"].contains(&f.as_str()))
 }
 
 /// What is called remotely for the functions of a stub.
@@ -158,7 +159,9 @@ fn member(name: &str, members: &Members, targets: &BTreeMap<String, String>) -> 
             },
         });
     }
-    let prefixed = |prefix: &str| function.strip_prefix(prefix).filter(|plain| known.contains(*plain));
+    // The plain form of a function need not be imported; a function whose own name has the prefix is
+    // told by its other form, which has it twice.
+    let prefixed = |prefix: &str| function.strip_prefix(prefix).filter(|_| !known.contains(&format!("{prefix}{function}")));
     let (function, kind) = match (prefixed("blocking-"), prefixed("schedule-")) {
         (Some(plain), _) => (plain, Kind::Blocking),
         (None, Some(plain)) => (plain, Kind::Scheduled),
@@ -402,6 +405,7 @@ mod tests {
     fn shop() -> (Members, BTreeMap<String, String>) {
         let names = [
             "[constructor]api", "[method]api.add", "[method]api.blocking-add", "[method]api.schedule-add", "[method]api.blocking-plan",
+            "[method]api.blocking-blocking-plan", "[method]shop.blocking-only",
             "[constructor]cart", "[method]cart.total", "[method]cart.blocking-total", "[constructor]shop", "[method]shop.run",
             "[method]future-add-result.subscribe", "[method]future-add-result.get",
         ];
@@ -419,6 +423,7 @@ mod tests {
             ("[method]api.blocking-plan", "shop:cart/api@1.0.0.{blocking-plan}", Kind::Later),
             ("[method]cart.blocking-total", "shop:cart/api@1.0.0.{[method]cart.total}", Kind::Blocking),
             ("[method]shop.run", "run", Kind::Later),
+            ("[method]shop.blocking-only", "only", Kind::Blocking),
         ] {
             match member(name, &members, &targets) {
                 Ok(Member::Call { function: f, kind: k }) => assert_eq!((f.as_str(), k), (function, kind), "{name}"),
