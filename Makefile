@@ -3,7 +3,7 @@ CARGO ?= cargo
 BENCH_ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build demo test verify fix bench
+.PHONY: help setup build demo test verify fix bench test-schemathesis test-golem-cli
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -18,6 +18,12 @@ demo: build ## Upload, invoke, kill -9 in the middle, go on
 
 test: build setup-stores ## All tests
 	$(CARGO) test --workspace
+
+test-schemathesis: build ## Fuzz the API against its OpenAPI document (PyPI, once)
+	scripts/test-schemathesis.sh $(TARGET_DIR)/debug/emet
+
+test-golem-cli: build ## Drive an unmodified golem-cli 1.1 (built once: very long)
+	scripts/test-golem-cli.sh $(TARGET_DIR)/debug/emet
 
 bench: setup ## Every figure beside its yardstick, into target/bench.json; BENCH_ARGS="--only calls --quick"
 	$(CARGO) build --release -p emet -p emet-bench

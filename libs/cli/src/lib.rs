@@ -17,9 +17,11 @@ mod output;
 mod progress;
 mod promise;
 mod resolve;
+mod rpc;
 mod suggest;
 mod token;
 mod watch;
+mod wit;
 mod worker;
 
 pub use explain::PAGES;
@@ -46,6 +48,12 @@ pub enum Command {
     /// Make, list and revoke tokens for the API.
     #[command(subcommand)]
     Token(token::Command),
+    /// Call one component from another.
+    #[command(subcommand)]
+    Rpc(rpc::Command),
+    /// The interfaces that components can import.
+    #[command(subcommand)]
+    Wit(wit::Command),
     /// Check that the server can be reached and is ready.
     Doctor,
     /// Explain an error: what it means and what to do.
@@ -106,6 +114,8 @@ async fn dispatch(command: Command, options: &Options, root: clap::Command) -> R
         Command::Worker(command) => worker::run(&context()?, *command).await,
         Command::Promise(command) => promise::run(&context()?, command).await,
         Command::Token(command) => token::run(&context()?, command).await,
+        Command::Rpc(command) => rpc::run(&context()?, command).await,
+        Command::Wit(command) => wit::run(&context()?, command),
         Command::Doctor => doctor::run(&context()?).await,
         Command::Explain(args) => explain::run(&context()?, &args),
         Command::Completions { shell } => {

@@ -5,7 +5,8 @@
 
 use crate::blob::{BlobError, BlobInfo, BlobStore};
 use crate::kv::{Batch, KvError, KvStore};
-use crate::log::{Append, Head, LogError, LogKey, LogStore, Record};
+use crate::log::{Append, Head, LogError, LogKey, LogStore, Record, Trim};
+use crate::shards::Shards;
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_telemetry::health::Health;
@@ -119,8 +120,12 @@ impl LogStore for Measured<dyn LogStore> {
         self.writes.measured("fence", self.inner.fence(key, epoch)).await
     }
 
-    async fn delete(&self, key: &LogKey) -> Result<(), LogError> {
-        self.writes.measured("delete", self.inner.delete(key)).await
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.writes.measured("fence_shard", self.inner.fence_shard(shard, total, epoch)).await
+    }
+
+    async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        self.writes.measured("delete", self.inner.delete(key, epoch)).await
     }
 
     async fn list(
@@ -132,12 +137,12 @@ impl LogStore for Measured<dyn LogStore> {
         measured("log", "list", self.inner.list(group, after, limit)).await
     }
 
-    async fn unfinished(&self) -> Result<Vec<LogKey>, LogError> {
-        measured("log", "unfinished", self.inner.unfinished()).await
+    async fn unfinished(&self, shards: &Shards) -> Result<Vec<LogKey>, LogError> {
+        measured("log", "unfinished", self.inner.unfinished(shards)).await
     }
 
-    async fn trim(&self, key: &LogKey, through: u64) -> Result<(), LogError> {
-        self.writes.measured("trim", self.inner.trim(key, through)).await
+    async fn trim(&self, trim: Trim) -> Result<(), LogError> {
+        self.writes.measured("trim", self.inner.trim(trim)).await
     }
 }
 

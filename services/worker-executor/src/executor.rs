@@ -15,9 +15,9 @@ use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::measured::{Measured, probe};
-use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
 use emet_telemetry::metrics::list::EVICTIONS;
+use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_values::TypedValue;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -153,6 +153,7 @@ impl Executor {
         // all workers before, and keeps that.
         drop(node.workers.set(Arc::downgrade(&workers)));
         tokio::spawn(Shared::run_timers(Arc::downgrade(&shared)));
+        tokio::spawn(Shared::make_room(Arc::downgrade(&shared)));
         executor.begin(&ownership.held());
         executor
     }
@@ -245,7 +246,7 @@ impl Shared {
             if let Ok(place) = self.places.clone().try_acquire_owned() {
                 return place;
             }
-            self.evict_one();
+            self.node.memory.pressure.want();
             let soon = tokio::time::timeout(
                 Duration::from_millis(50),
                 self.places.clone().acquire_owned(),
@@ -253,6 +254,16 @@ impl Shared {
             if let Ok(Ok(place)) = soon.await {
                 return place;
             }
+        }
+    }
+
+    /// Makes room among the workers in memory whenever it is wanted.
+    async fn make_room(this: Weak<Self>) {
+        let Some(node) = this.upgrade().map(|s| s.node.clone()) else { return };
+        loop {
+            node.memory.pressure.wanted().await;
+            let Some(shared) = this.upgrade() else { return };
+            shared.evict_one();
         }
     }
 

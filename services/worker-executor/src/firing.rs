@@ -3,7 +3,7 @@
 use crate::actor::{Arrival, Command, ReplyTo};
 use crate::executor::{Making, Shared};
 use crate::timers::Due;
-use emet_api::InvokeParameters;
+use emet_api::{Caller, InvokeParameters};
 use emet_engine::Cause;
 use emet_model::{IdempotencyKey, Timestamp, WorkerError, WorkerId};
 use emet_values::Value;
@@ -19,7 +19,20 @@ const AT_ONCE: usize = 64;
 #[derive(Serialize, Deserialize)]
 enum Action {
     Wake(WorkerId),
-    Invoke { worker: WorkerId, function: String, parameters: Vec<u8>, key: String },
+    Invoke(Box<Scheduled>),
+}
+
+/// An invocation that waits for its time.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Scheduled {
+    pub(crate) worker: WorkerId,
+    pub(crate) function: String,
+    /// A tuple in the stored form of values.
+    pub(crate) parameters: Vec<u8>,
+    pub(crate) key: IdempotencyKey,
+    pub(crate) trace: Vec<(String, String)>,
+    /// What a target that is made then inherits: from whom, arguments, environment.
+    pub(crate) caller: Option<(WorkerId, Vec<String>, Vec<(String, String)>)>,
 }
 
 fn encode(action: &Action) -> Result<bytes::Bytes, WorkerError> {
@@ -41,14 +54,12 @@ impl Shared {
     /// timer.
     pub(crate) async fn schedule(
         &self,
-        worker: WorkerId,
-        function: String,
-        parameters: Vec<u8>,
-        key: IdempotencyKey,
+        scheduled: Scheduled,
         at: Timestamp,
     ) -> Result<String, WorkerError> {
-        let (shard, number) = (self.ownership.shard(&worker), key.derive(at.0));
-        let action = encode(&Action::Invoke { worker, function, parameters, key: key.0 })?;
+        let shard = self.ownership.shard(&scheduled.worker);
+        let number = scheduled.key.derive(at.0);
+        let action = encode(&Action::Invoke(Box::new(scheduled)))?;
         self.timers.add(shard, at, number, action).await
     }
 
@@ -83,9 +94,7 @@ impl Shared {
                 owner = Some(worker);
                 woken
             }
-            Ok(Action::Invoke { worker, function, parameters, key }) => {
-                self.fire_invocation(&worker, function, &parameters, key).await
-            }
+            Ok(Action::Invoke(scheduled)) => self.fire_invocation(*scheduled).await,
             Err(error) => Err(WorkerError::invalid(error.to_string())),
         };
         due.count(&outcome);
@@ -105,29 +114,25 @@ impl Shared {
         }
     }
 
-    async fn fire_invocation(
-        &self,
-        worker: &WorkerId,
-        function: String,
-        parameters: &[u8],
-        key: String,
-    ) -> Result<(), WorkerError> {
-        let values = emet_values::binary::decode(parameters)
+    async fn fire_invocation(&self, scheduled: Scheduled) -> Result<(), WorkerError> {
+        let Scheduled { worker, function, parameters, key, trace, caller } = scheduled;
+        let values = emet_values::binary::decode(&parameters)
             .map_err(|e| WorkerError::invalid(e.to_string()))?;
         let values = match values {
             Value::Tuple(values) => values,
             other => vec![other],
         };
+        let caller = caller.map(|(worker_id, args, env)| Caller { worker_id, args, env });
         let arrival = move |reply| {
             Command::Invoke(Arrival {
-                key: IdempotencyKey(key),
+                key,
                 function,
                 parameters: InvokeParameters::Values(values),
-                trace: Vec::new(),
+                trace,
                 caller: None,
                 reply: ReplyTo::Accepted(reply),
             })
         };
-        self.ask(worker, || Some(Making::plain()), arrival).await
+        self.ask(&worker, || Some(Making::by(caller.as_ref())), arrival).await
     }
 }

@@ -1,9 +1,9 @@
 //! Making a worker from the beginning of another one's history (guest spec 4.10).
 
 use crate::executor::Shared;
-use emet_model::{OplogIndex, WorkerError, WorkerId};
-use emet_oplog::{Entry, EntryKind, Fold, Payload, codec};
-use emet_runtime::log::{Payloads, log_failure, log_key, read_entries};
+use emet_model::{IdempotencyKey, OplogIndex, WorkerError, WorkerId};
+use emet_oplog::{Entry, EntryKind, Fold, Payload, QueuedWork, WorkerState, codec};
+use emet_runtime::log::{Payloads, log_failure, log_key, now, read_entries};
 use emet_shard_map::Epoch;
 use emet_storage::Append;
 
@@ -52,9 +52,24 @@ async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, epoch: Epoc
         fold.apply(index, &entry);
         records.push(codec::encode(&entry));
     }
+    // What waits in the source's queue is the source's to do.
+    for key in queued(fold.state()) {
+        let entry = Entry { timestamp: now(), kind: EntryKind::CancelInvocation(key) };
+        fold.apply(fold.state().index + 1, &entry);
+        records.push(codec::encode(&entry));
+    }
     let unfinished = fold.state().is_unfinished();
     let append = Append { key: log_key(&target), epoch, expected: 1, records, unfinished: Some(unfinished), summary: None };
     shared.log.append(append).await.map_err(|e| log_failure(&e))
+}
+
+/// Keys of the invocations that were accepted and not started.
+fn queued(state: &WorkerState) -> Vec<IdempotencyKey> {
+    let invocations = state.pending.iter().filter_map(|pending| match &pending.work {
+        QueuedWork::Invocation(invocation) => Some(invocation.key.clone()),
+        QueuedWork::ManualUpdate(_) => None,
+    });
+    invocations.collect()
 }
 
 fn payloads(kind: &EntryKind) -> Vec<&Payload> {

@@ -207,7 +207,12 @@ impl Scene {
         let Some(function) = find_snapshot_function(instance, "load") else {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
-        let loaded = instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await?;
+        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await {
+            Err(trap) if Stop::find(&trap).is_none() => {
+                wasmtime::bail!("Manual update failed to load snapshot: {trap:#}")
+            }
+            other => other?,
+        };
         let loaded = loaded.map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
         if let Some(reason) = snapshot_error(&loaded) {
             wasmtime::bail!("Manual update failed to load snapshot: {reason}");

@@ -4,6 +4,7 @@
 use crate::actor::{Command, ReplyTo};
 use crate::executor::{Executor, Making};
 use crate::files::{FileAnswer, FileRequest};
+use crate::firing::Scheduled;
 use crate::search::Query;
 use crate::{listing, metadata, public};
 use async_trait::async_trait;
@@ -132,7 +133,15 @@ impl Workers for Executor {
         self.shared.ownership.epoch(&worker)?;
         let key = invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random);
         let parameters = emet_values::binary::encode(&Value::Tuple(values));
-        self.shared.schedule(worker, invocation.function, parameters, key, at).await
+        let scheduled = Scheduled {
+            worker,
+            function: invocation.function,
+            parameters,
+            key,
+            trace: invocation.trace,
+            caller: invocation.caller.map(|c| (c.worker_id, c.args, c.env)),
+        };
+        self.shared.schedule(scheduled, at).await
     }
 
     async fn cancel_scheduled(&self, id: &str) -> Result<(), WorkerError> {

@@ -5,11 +5,15 @@
 //! hold for both; what is killed of a cluster are all its executors.
 
 pub mod raw;
+mod web;
 
+pub use web::{Seen, Web, never, pieces, text};
+
+use emet_api::rest::WorkerCreationRequest;
 use emet_api::{InvokeParameters, Target};
 use emet_client::{Call, Client, ClientError};
+use emet_model::{ComponentId, IdempotencyKey, WorkerId, WorkerStatus};
 use emet_test_cluster::Cluster;
-use emet_model::{ComponentId, IdempotencyKey, WorkerId};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -17,6 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Longest time that a server may take to become healthy.
 const START: Duration = Duration::from_secs(60);
+
+/// Longest time that a worker may take to get into a status.
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// A server and its data.
 pub struct Server {
@@ -148,6 +155,14 @@ impl Server {
         std::fs::read_to_string(self.data.path().join("server.log")).unwrap_or_default()
     }
 
+    /// Memory of the server's process in MiB.
+    pub fn memory_mib(&self) -> Result<u64, Failure> {
+        let id = self.child.as_ref().ok_or("the server does not run")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+    }
+
     /// Ends the server with SIGKILL.
     pub fn kill(&mut self) -> Result<(), Failure> {
         for executor in self.cluster.iter_mut().flat_map(|cluster| &mut cluster.executors) {
@@ -200,6 +215,49 @@ impl Server {
             self.client.invoke_and_await(&target(worker), &call(function, parameters, key)).await?;
         let json = serde_json::to_value(&typed).unwrap_or_default();
         Ok(json.pointer("/value/0").cloned().unwrap_or(Value::Null))
+    }
+
+    /// Creates a worker that finds these variables in its environment.
+    pub async fn create(&self, worker: &WorkerId, env: &[(&str, String)]) -> Result<(), ClientError> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let request = WorkerCreationRequest { name: worker.worker_name.clone(), args: Vec::new(), env };
+        self.client.create_worker(worker.component_id, &request).await.map(drop)
+    }
+
+    /// Waits until a worker has a status.
+    pub async fn settle(&self, worker: &WorkerId, status: WorkerStatus) -> Result<(), Failure> {
+        let started = Instant::now();
+        loop {
+            // A server that is being started again is not asked in vain.
+            let found = self.client.worker(worker).await.map(|w| w.status);
+            if matches!(&found, Ok(found) if *found == status) {
+                return Ok(());
+            }
+            if started.elapsed() > SETTLE {
+                let log = self.log();
+                return Err(format!("{worker} is {found:?}, not {status}\n{log}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Entries of a worker's oplog that fit a query.
+    pub async fn search(&self, worker: &WorkerId, query: &str) -> Result<Vec<Value>, ClientError> {
+        let page = self.client.search_oplog(worker, query, None, 100).await?;
+        Ok(page.entries.into_iter().map(|e| e.entry).collect())
+    }
+
+    /// The lines that a worker has written to standard output, each time it did.
+    pub async fn lines(&self, worker: &WorkerId) -> Result<Vec<String>, ClientError> {
+        let (mut text, mut from) = (String::new(), 1);
+        loop {
+            let page = self.client.oplog(worker, from, 100).await?;
+            let Some(last) = page.entries.last() else { break };
+            from = last.oplog_index + 1;
+            let written = page.entries.iter().filter(|e| e.entry.get("level").and_then(Value::as_str) == Some("Stdout"));
+            text.extend(written.filter_map(|e| e.entry.get("message").and_then(Value::as_str)));
+        }
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// Invokes without waiting for the result.

@@ -1,9 +1,9 @@
 //! The one mechanism of durable host calls: replay what was recorded, or act and record.
 
-use super::{HostFn, OplogWriter, observe};
+use super::{HostFn, OplogWriter, now, observe};
 use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
-use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, WorkerError};
+use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, Timestamp, WorkerError};
 use emet_oplog::{
     CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
 };
@@ -90,10 +90,11 @@ impl Journal {
         self.recording = on;
     }
 
-    /// Whether calls of this kind are recorded now (guest spec 2.11): with `persist-nothing` none
+    /// Whether calls of this function are recorded now (guest spec 2.11): with `persist-nothing` none
     /// is, with `persist-remote-side-effects` only those that concern the outside.
-    fn records(&self, kind: CallKind) -> bool {
-        let local = matches!(kind, CallKind::ReadLocal | CallKind::WriteLocal);
+    fn records<Req, Resp>(&self, function: &HostFn<Req, Resp>) -> bool {
+        // Local writes (promises) are seen by others: only reads of local state concern nobody else.
+        let local = function.kind == CallKind::ReadLocal && !function.tells_order;
         match self.level {
             _ if !self.recording => false,
             PersistenceLevel::Nothing => false,
@@ -102,10 +103,15 @@ impl Journal {
         }
     }
 
+    /// Whether anything at all is recorded now.
+    pub fn is_persisting(&self) -> bool {
+        self.recording && self.level != PersistenceLevel::Nothing
+    }
+
     /// The recorded response of this call; none: it is to be executed, then given to
     /// [`Self::record`].
     pub async fn replay<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>) -> Result<Option<Resp>> {
-        if !self.records(function.kind) {
+        if !self.records(function) {
             return Ok(None);
         }
         let Some((index, entry)) = self.next().await? else {
@@ -140,14 +146,27 @@ impl Journal {
         request: Req,
         response: &Resp,
     ) -> Result<()> {
-        if !self.records(function.kind) {
+        if !self.records(function) {
             return Ok(());
         }
         let _ends_now = std::mem::replace(&mut self.call_span, Span::none());
-        let request = self.payload(&request.into_value()).await?;
-        let response = self.payload(&response.clone().into_value()).await?;
-        self.add(EntryKind::HostCall(HostCall { function: Cow::Borrowed(function.name), kind: function.kind, begin, request, response }));
-        match function.kind {
+        let name = Cow::Borrowed(function.name);
+        self.record_call(name, function.kind, begin, &request.into_value(), &response.clone().into_value()).await
+    }
+
+    /// Records a call that has no description of its own: libraries of guests make such.
+    pub async fn record_call(
+        &mut self,
+        function: Cow<'static, str>,
+        kind: CallKind,
+        begin: Option<OplogIndex>,
+        request: &Value,
+        response: &Value,
+    ) -> Result<()> {
+        let request = self.payload(request).await?;
+        let response = self.payload(response).await?;
+        self.add(EntryKind::HostCall(HostCall { function, kind, begin, request, response }));
+        match kind {
             CallKind::WriteRemote | CallKind::WriteRemoteBatched => self.commit().await,
             _ if self.writer.buffered() > MAX_BUFFERED => self.commit().await,
             _ => Ok(()),
@@ -175,7 +194,7 @@ impl Journal {
 
     /// Announces a remote write, or replays its announcement (guest spec 2.10).
     pub async fn announce(&mut self) -> Result<OplogIndex> {
-        if !self.recording || self.level == PersistenceLevel::Nothing {
+        if !self.is_persisting() {
             return Ok(0);
         }
         match self.next().await? {
@@ -217,12 +236,18 @@ impl Journal {
 
     /// Adds a marker, or consumes the recorded one; gives its index.
     pub async fn marker(&mut self, kind: EntryKind) -> Result<OplogIndex> {
+        self.marker_at(kind).await.map(|(index, _)| index)
+    }
+
+    /// As [`Self::marker`]; gives also the time at which it was first added.
+    pub async fn marker_at(&mut self, kind: EntryKind) -> Result<(OplogIndex, Timestamp)> {
+        let present = now();
         if !self.recording {
-            return Ok(self.writer.last_index());
+            return Ok((self.writer.last_index(), present));
         }
         match self.next().await? {
-            None => Ok(self.add(kind)),
-            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok(index),
+            None => Ok((self.writer.add_at(present, kind), present)),
+            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok((index, entry.timestamp)),
             Some((index, entry)) => {
                 let expected = Entry { timestamp: entry.timestamp, kind };
                 Err(self.diverged(expected.name(), entry.name(), index))
@@ -253,8 +278,9 @@ impl Journal {
 
     /// Sets the persistence level; live, everything before is durable first.
     pub async fn set_level(&mut self, level: PersistenceLevel) -> Result<()> {
-        self.marker(EntryKind::ChangePersistenceLevel(level)).await?;
-        if self.is_live() {
+        self.settle().await?;
+        if self.is_live() && self.recording {
+            self.add(EntryKind::ChangePersistenceLevel(level));
             self.commit().await?;
         }
         self.level = level;

@@ -202,7 +202,12 @@ impl OplogWriter {
 
     /// Adds an entry and gives its index. It is durable after the next [`Self::commit`].
     pub fn add(&self, kind: EntryKind) -> OplogIndex {
-        let entry = Entry { timestamp: now(), kind };
+        self.add_at(now(), kind)
+    }
+
+    /// As [`Self::add`], for an entry whose time is known already.
+    pub fn add_at(&self, timestamp: Timestamp, kind: EntryKind) -> OplogIndex {
+        let entry = Entry { timestamp, kind };
         self.publish(&entry);
         let bytes = codec::encode(&entry);
         let mut inner = self.inner.lock();

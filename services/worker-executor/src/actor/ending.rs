@@ -158,6 +158,7 @@ impl Actor {
             let error = WorkerError::runtime("Process exited");
             self.refuse_loading(&error, &error);
             self.answer_all(&error);
+            self.writer.events.close();
         }
     }
 
@@ -190,6 +191,7 @@ impl Actor {
                 let error = failure_error(&failure);
                 self.refuse_loading(&error, &error);
                 self.answer_all(&error);
+                self.writer.events.close();
             }
         }
     }
