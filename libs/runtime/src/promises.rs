@@ -128,17 +128,11 @@ impl Promises {
         self.kv.apply(Batch::new().put(space, key, Bytes::new())).await.map_err(failed).map(drop)
     }
 
-    /// Takes the workers that wait for a promise.
-    pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
-        let space = Self::waiters_space(&id.worker_id);
-        let prefix = key(id);
+    /// The workers that wait for a promise. They stay noted until [`Self::forget_waiters`], so
+    /// that one who could not be woken is found by the next attempt.
+    pub async fn waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
+        let (space, prefix) = (Self::waiters_space(&id.worker_id), key(id));
         let found = self.kv.scan(&space, &prefix, None, usize::MAX).await.map_err(failed)?;
-        let waiters =
-            found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
-        let batch = found
-            .into_iter()
-            .fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
-        self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect())
     }

@@ -102,8 +102,8 @@ pub(crate) struct Handle {
 }
 
 /// How long a recovery waits for one worker before it turns to the next.
-const SETTLE_STEPS: u32 = 100;
-const SETTLE_STEP: Duration = Duration::from_millis(20);
+const SETTLE_STEPS: u32 = 400;
+const SETTLE_STEP: Duration = Duration::from_millis(5);
 
 /// What a missing worker is made with.
 #[derive(Clone, Default)]

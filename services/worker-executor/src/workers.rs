@@ -160,10 +160,8 @@ impl Workers for Executor {
         let (mut woken, mut failed) = (Vec::new(), None);
         for worker in waiters {
             match self.shared.wake(&worker).await {
-                Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => {}
-                Err(error) => {
-                    tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken")
-                }
+                Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => woken.push(worker),
+                Err(error) => failed = Some(error),
             }
         }
         self.shared.promises().forget_waiters(&promise, &woken).await?;
