@@ -128,14 +128,28 @@ impl Cluster {
             .map(|n| role("worker-service", n))
             .collect::<Result<Vec<_>, _>>()?;
         for service in &mut services {
-            service.arguments(["--component-service", &components.address(), "--redis", &redis.url()]);
+            service.arguments([
+                "--component-service",
+                &components.address(),
+                "--redis",
+                &redis.url(),
+            ]);
             for manager in &managers {
                 service.arguments(["--shard-manager", &manager.address()]);
             }
         }
         let executors = Vec::new();
-        let mut cluster =
-            Self { _turn: turn, directory, options, redis, s3, managers, executors, components, services };
+        let mut cluster = Self {
+            _turn: turn,
+            directory,
+            options,
+            redis,
+            s3,
+            managers,
+            executors,
+            components,
+            services,
+        };
         for process in cluster
             .managers
             .iter_mut()

@@ -25,7 +25,7 @@ pub struct Executor {
 }
 
 /// The log of the one worker of a shard. Its name is chosen so that it hashes there.
-pub fn log_of(shard: ShardId, total: u32) -> LogKey {
+pub(crate) fn log_of(shard: ShardId, total: u32) -> LogKey {
     let names = (0u32..).map(|n| format!("worker-{n}"));
     let keys = names.map(|name| LogKey { group: [0; 16], name });
     let mut fitting = keys.filter(|key| key.shard(total) == shard);

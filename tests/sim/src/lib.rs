@@ -14,12 +14,12 @@ mod world;
 pub use executor::Executor;
 pub use world::{Faults, World};
 
-/// Seeds of a run: `EMET_SIM_SEED` alone, or the first `EMET_SIM_SEEDS` (200).
+/// Seeds of a run: `EMET_SIM_SEED` alone, or the first `EMET_SIM_SEEDS` (50).
 pub fn seeds() -> Vec<u64> {
     let read = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
     match read("EMET_SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (0..read("EMET_SIM_SEEDS").unwrap_or(200)).collect(),
+        None => (0..read("EMET_SIM_SEEDS").unwrap_or(50)).collect(),
     }
 }
 

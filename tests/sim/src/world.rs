@@ -7,14 +7,14 @@ use emet_storage::LogStore;
 use emet_storage::memory::MemoryLog;
 use futures::executor::block_on;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 use uuid::Uuid;
 
 /// Shards, few so that every one is contended.
-pub const SHARDS: u32 = 12;
+pub(crate) const SHARDS: u32 = 12;
 /// Lease, in milliseconds.
 const LEASE: u64 = 1000;
 /// Pause between heartbeats.
@@ -120,7 +120,11 @@ impl World {
     }
 
     /// Runs until a time, checking after every event.
-    pub fn run(&mut self, until: u64, check: impl Fn(&Self) -> Result<(), String>) -> Result<(), String> {
+    pub fn run(
+        &mut self,
+        until: u64,
+        check: impl Fn(&Self) -> Result<(), String>,
+    ) -> Result<(), String> {
         while let Some(Reverse((time, _, event))) = self.events.pop() {
             if time > until {
                 self.events.push(Reverse((time, self.sequence, event)));
@@ -214,7 +218,8 @@ impl World {
             }
             Event::HandedOver(executor, handed) => {
                 if self.leases.is_some() {
-                    let command = Command::HandedOver { executor: *executor, shards: shards(handed) };
+                    let command =
+                        Command::HandedOver { executor: *executor, shards: shards(handed) };
                     return self.command(&command);
                 }
             }
@@ -265,7 +270,8 @@ impl World {
         let now = Duration::from_millis(self.now);
         let members: Vec<ExecutorId> = self.map.executors().keys().copied().collect();
         let lease = Duration::from_millis(LEASE);
-        let leases = self.leases.get_or_insert_with(|| Leases::elected(lease, members.clone(), now));
+        let leases =
+            self.leases.get_or_insert_with(|| Leases::elected(lease, members.clone(), now));
         members.iter().for_each(|id| leases.meet(*id, now));
         for executor in leases.ended(now) {
             if let Some(leases) = &mut self.leases {
@@ -304,7 +310,8 @@ impl World {
 
     /// The epochs that the entries of a shard's log name, in order.
     pub fn epochs_in_log(&self, shard: u32) -> Vec<u64> {
-        let records = block_on(self.log.read(&log_of(shard, SHARDS), 1, usize::MAX)).unwrap_or_default();
+        let records =
+            block_on(self.log.read(&log_of(shard, SHARDS), 1, usize::MAX)).unwrap_or_default();
         let epoch = |data: &[u8]| data.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         records.iter().map(|record| epoch(&record.data)).collect()
     }
