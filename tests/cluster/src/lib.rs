@@ -219,7 +219,11 @@ impl Cluster {
             .iter()
             .filter(|e| running.iter().any(|r| e.address.ends_with(r)))
             .count();
-        if status.unowned > 0
+        // A newcomer is known before it gets its share.
+        let shares = status.executors.iter().map(|e| e.shards);
+        let even = shares.clone().max() <= shares.min().map(|least| least + 1);
+        if !even
+            || status.unowned > 0
             || status.moving > 0
             || known < running.len()
             || status.executors.len() > running.len()
