@@ -131,8 +131,7 @@ impl Promises {
     /// The workers that wait for a promise. They stay noted until [`Self::forget_waiters`], so
     /// that one who could not be woken is found by the next attempt.
     pub async fn waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
-        let space = Self::waiters_space(&id.worker_id);
-        let prefix = key(id);
+        let (space, prefix) = (Self::waiters_space(&id.worker_id), key(id));
         let found = self.kv.scan(&space, &prefix, None, usize::MAX).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect())

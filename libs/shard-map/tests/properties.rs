@@ -80,6 +80,11 @@ proptest! {
         prop_assert_eq!(one, other);
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
     /// No plan can move fewer: a leaver's shards must move, a joiner's share must move.
     #[test]
     fn as_few_shards_move_as_evenness_allows(executors in 1u8..9, leaver in any::<prop::sample::Index>()) {

@@ -9,7 +9,7 @@
 //! Backends: [`memory`] for tests, with fault injection; [`embedded`] for a single node (logs and
 //! keys in one database behind one group-committing thread); [`fs`] for objects in a directory;
 //! [`redis`] and [`s3`] for what many nodes share. [`tiered`] moves the old part of long logs to a
-//! blob store. [`measured`] wraps any of them.
+//! blob store, [`measured`] wraps any of them.
 //!
 //! Absent on purpose: any meaning of the bytes. This crate never decodes a record.
 

@@ -27,12 +27,12 @@ enum Action {
 pub(crate) struct Scheduled {
     pub(crate) worker: WorkerId,
     pub(crate) function: String,
-    /// Encoded tuple.
+    /// A tuple in the stored form of values.
     pub(crate) parameters: Vec<u8>,
     pub(crate) key: IdempotencyKey,
     pub(crate) trace: Vec<(String, String)>,
-    /// Whom a target that is made then inherits from.
-    pub(crate) caller: Option<Caller>,
+    /// What a target that is made then inherits: from whom, arguments, environment.
+    pub(crate) caller: Option<(WorkerId, Vec<String>, Vec<(String, String)>)>,
 }
 
 fn encode(action: &Action) -> Result<bytes::Bytes, WorkerError> {
@@ -52,9 +52,14 @@ impl Shared {
 
     /// Invokes a worker at a time. Sent again by a caller that was not answered, it is the same
     /// timer.
-    pub(crate) async fn schedule(&self, invocation: Scheduled, at: Timestamp) -> Result<String, WorkerError> {
-        let (shard, number) = (self.ownership.shard(&invocation.worker), invocation.key.derive(at.0));
-        let action = encode(&Action::Invoke(Box::new(invocation)))?;
+    pub(crate) async fn schedule(
+        &self,
+        scheduled: Scheduled,
+        at: Timestamp,
+    ) -> Result<String, WorkerError> {
+        let shard = self.ownership.shard(&scheduled.worker);
+        let number = scheduled.key.derive(at.0);
+        let action = encode(&Action::Invoke(Box::new(scheduled)))?;
         self.timers.add(shard, at, number, action).await
     }
 
@@ -117,6 +122,7 @@ impl Shared {
             Value::Tuple(values) => values,
             other => vec![other],
         };
+        let caller = caller.map(|(worker_id, args, env)| Caller { worker_id, args, env });
         let arrival = move |reply| {
             Command::Invoke(Arrival {
                 key,

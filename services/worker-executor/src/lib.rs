@@ -20,6 +20,7 @@ mod observe;
 mod public;
 mod search;
 mod timers;
+mod workers;
 
 pub use executor::{Executor, ExecutorOptions, Stores};
 pub use membership::{Member, MembershipOptions};

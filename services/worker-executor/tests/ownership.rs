@@ -209,7 +209,8 @@ async fn a_lease_that_has_ended_ends_everything() {
     member.ownership.extend(Instant::now());
     assert_eq!(member.add(&worker, 1, "b").await, Err(WorkerError::ShardingNotReady));
     member.executor.fence();
-    assert_eq!(member.executor.counts().0, 0, "no worker is left");
+    let live = member.executor.live(worker.component_id, vec!["w".into()]).await.unwrap();
+    assert!(live.is_empty(), "no worker is left");
     assert_eq!(member.ownership.held(), []);
     member.take(&worker, 3).await;
     assert_eq!(member.add(&worker, 1, "b").await, Ok(2));

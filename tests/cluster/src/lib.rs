@@ -21,12 +21,16 @@ use emet_test_servers::{RedisServer, S3Server};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Longest time that a cluster may take to be ready.
 const READY: Duration = Duration::from_secs(120);
 
 /// What went wrong, with what is known of it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Clusters at the same time in one test program: each is some twelve processes.
+static CLUSTERS: Semaphore = Semaphore::const_new(2);
 
 /// How large a cluster is, and how its processes are started.
 #[derive(Clone, Debug)]
@@ -57,6 +61,7 @@ impl Default for Options {
 
 /// A running cluster.
 pub struct Cluster {
+    _turn: SemaphorePermit<'static>,
     directory: TempDir,
     options: Options,
     /// The store of logs and keys.
@@ -96,6 +101,7 @@ pub fn guest(name: &str) -> Result<Vec<u8>, Failure> {
 impl Cluster {
     /// Starts a cluster and waits until every shard has an owner.
     pub async fn start(options: Options) -> Result<Self, Failure> {
+        let turn = CLUSTERS.acquire().await?;
         let directory = tempfile::tempdir()?;
         let (redis, s3) =
             tokio::task::spawn_blocking(|| (RedisServer::start(), S3Server::start())).await?;
@@ -122,14 +128,28 @@ impl Cluster {
             .map(|n| role("worker-service", n))
             .collect::<Result<Vec<_>, _>>()?;
         for service in &mut services {
-            service.arguments(["--component-service", &components.address(), "--redis", &redis.url()]);
+            service.arguments([
+                "--component-service",
+                &components.address(),
+                "--redis",
+                &redis.url(),
+            ]);
             for manager in &managers {
                 service.arguments(["--shard-manager", &manager.address()]);
             }
         }
         let executors = Vec::new();
-        let mut cluster =
-            Self { directory, options, redis, s3, managers, executors, components, services };
+        let mut cluster = Self {
+            _turn: turn,
+            directory,
+            options,
+            redis,
+            s3,
+            managers,
+            executors,
+            components,
+            services,
+        };
         for process in cluster
             .managers
             .iter_mut()
@@ -199,7 +219,11 @@ impl Cluster {
             .iter()
             .filter(|e| running.iter().any(|r| e.address.ends_with(r)))
             .count();
-        if status.unowned > 0
+        // A newcomer is known before it gets its share.
+        let shares = status.executors.iter().map(|e| e.shards);
+        let even = shares.clone().max() <= shares.min().map(|least| least + 1);
+        if !even
+            || status.unowned > 0
             || status.moving > 0
             || known < running.len()
             || status.executors.len() > running.len()

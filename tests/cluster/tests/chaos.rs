@@ -3,7 +3,7 @@
 
 use emet_test_cluster::{Cluster, Failure, History, Load, LoadOptions, Options};
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::time::Duration;
 
 /// Lease of the executors in these tests.

@@ -2,8 +2,8 @@
 
 use emet_api::{InvokeParameters, Target};
 use emet_client::Call;
-use emet_test_cluster::{Cluster, Failure, Load, LoadOptions, Options};
 use emet_model::{IdempotencyKey, WorkerId};
+use emet_test_cluster::{Cluster, Failure, Load, LoadOptions, Options};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;

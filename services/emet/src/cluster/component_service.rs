@@ -44,8 +44,13 @@ async fn serve(args: &Args) -> Result<()> {
     tokio::spawn(compile(cache, uploads));
     let readiness: serving::Readiness = Arc::new(move || health.troubles());
     let stopping = Stopping::new();
-    let admin =
-        serving::admin(&args.admin, readiness.clone(), Arc::new(emet_telemetry::metrics::render), &stopping).await?;
+    let admin = serving::admin(
+        &args.admin,
+        readiness.clone(),
+        Arc::new(emet_telemetry::metrics::render),
+        &stopping,
+    )
+    .await?;
     tracing::info!(
         "component service listens on {} (gRPC) and {admin} (health, metrics)",
         listener.local_addr()?

@@ -13,7 +13,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RedisArgs {
     /// Redis servers: redis://[user:password@]host:port[/database]. Of a Redis Cluster some nodes.
-    #[arg(long, env = "EMET_REDIS", value_delimiter = ',', default_value = "redis://127.0.0.1:6379")]
+    #[arg(
+        long,
+        env = "EMET_REDIS",
+        value_delimiter = ',',
+        default_value = "redis://127.0.0.1:6379"
+    )]
     redis: Vec<String>,
     /// What every key in Redis starts with: installations with different prefixes share a server.
     #[arg(long, env = "EMET_REDIS_PREFIX", default_value = "emet")]

@@ -2,13 +2,13 @@
 
 use super::probe;
 use super::serving::{self, Stopping};
-use super::{Managers, uri};
 use super::stores::RedisArgs;
+use super::{Managers, uri};
 use crate::access::AccessArgs;
 use crate::process;
 use anyhow::{Context, Result};
-use emet_config::HumanDuration;
 use emet_api::grpc::{ChannelOptions, ComponentsClient, channel};
+use emet_config::HumanDuration;
 use emet_routing::{RoutedWorkers, RoutingOptions, watch_routing};
 use emet_worker_service::{AppState, Limits, router};
 use std::net::SocketAddr;

@@ -28,7 +28,10 @@ pub(super) struct Reconciler {
 enum Done {
     Stopped(Vec<Held>),
     /// Of the shards that were to be fenced off, those that are.
-    Fenced { asked: Vec<Held>, ready: Vec<Held> },
+    Fenced {
+        asked: Vec<Held>,
+        ready: Vec<Held>,
+    },
 }
 
 /// Pause before a store that did not answer is asked again.
@@ -92,7 +95,8 @@ impl Reconciler {
             // What is to be held again can be taken now.
             self.reconcile();
             let release = &self.wanted.release;
-            let asked: Vec<Held> = stopped.into_iter().filter(|held| release.contains(held)).collect();
+            let asked: Vec<Held> =
+                stopped.into_iter().filter(|held| release.contains(held)).collect();
             if !asked.is_empty() {
                 return asked;
             }
@@ -131,7 +135,8 @@ impl Reconciler {
         }
         // Without a lease there is no telling whose they are.
         if self.executor.shared.ownership.is_sure() {
-            let busy = |h: &Held| self.stopping.contains(&h.shard) || self.fencing.contains(&h.shard);
+            let busy =
+                |h: &Held| self.stopping.contains(&h.shard) || self.fencing.contains(&h.shard);
             let fresh = hold.into_iter().filter(|h| !held.contains(h) && !busy(h)).collect();
             self.fence_off(fresh);
         }

@@ -20,7 +20,10 @@ const FIRST_BEAT: Duration = Duration::from_millis(100);
 /// Heartbeats in the time of one lease.
 const BEATS: u32 = 5;
 /// Longest time that opening a stream may take.
-const OPEN: Duration = Duration::from_secs(3);
+const OPEN: Duration = Duration::from_secs(1);
+/// Heartbeats in a row that may stay without a lease before another leader is looked for: this one
+/// may hang, and the lease runs.
+const UNANSWERED: u32 = 3;
 
 /// How a session ended.
 pub(super) enum End {
@@ -46,6 +49,8 @@ struct Beats {
     next: u64,
     pause: Duration,
     due: Instant,
+    /// When a lease came last.
+    answered: Instant,
 }
 
 impl Beats {
@@ -57,11 +62,17 @@ impl Beats {
         wire::Heartbeat { sequence }
     }
 
+    /// When the leader counts as lost.
+    fn given_up(&self) -> Instant {
+        self.answered + (self.pause * UNANSWERED).max(OPEN / 2)
+    }
+
     /// When the lease that a heartbeat brought ends.
     fn lease_end(&mut self, lease: &wire::Lease) -> Option<Instant> {
         let duration = Duration::from_millis(lease.duration_ms);
         self.pause = duration / BEATS;
-        self.due = self.due.min(Instant::now() + self.pause);
+        self.answered = Instant::now();
+        self.due = self.due.min(self.answered + self.pause);
         let sent = self.sent.get(&lease.sequence).copied()?;
         self.sent.retain(|sequence, _| *sequence > lease.sequence);
         Some(sent + duration)
@@ -86,8 +97,9 @@ impl Session<'_> {
         };
         tracing::info!(manager, "joined the cluster");
         let mut told = Wish::Stay;
+        let now = Instant::now();
         let mut beats =
-            Beats { sent: BTreeMap::new(), next: 1, pause: FIRST_BEAT, due: Instant::now() };
+            Beats { sent: BTreeMap::new(), next: 1, pause: FIRST_BEAT, due: now, answered: now };
         loop {
             let wish = *self.wishes.borrow_and_update();
             if wish > told {
@@ -105,11 +117,13 @@ impl Session<'_> {
             let next = tokio::select! {
                 message = incoming.message() => Next::Heard(message),
                 () = tokio::time::sleep_until(beats.due) => Next::Say(To::Heartbeat(beats.beat())),
+                () = tokio::time::sleep_until(beats.given_up()) => Next::GiveUp,
                 handed = reconciler.handed_over() => Next::Say(handed_over(&handed)),
                 _ = self.wishes.changed() => Next::Look,
             };
             match next {
                 Next::Look => {}
+                Next::GiveUp => return End::Lost("heartbeats are not answered".into()),
                 Next::Say(message) => {
                     if !say(&outgoing, message).await {
                         return End::Lost("the stream is closed".into());
@@ -154,6 +168,7 @@ enum Next {
     Heard(Result<Option<wire::ManagerMessage>, Status>),
     Say(To),
     Look,
+    GiveUp,
 }
 
 fn handed_over(shards: &[Held]) -> To {
