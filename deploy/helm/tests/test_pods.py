@@ -46,7 +46,10 @@ class Profile:
         """Uploads a component through the Service of the API."""
         url = f"http://{cls.cluster.service_address(cls.api)}"
         cls.client = Client(url, cls.cluster.data("Secret", "t-emet-token")["token"])
-        cls.component = cls.client.upload("counter", COUNTER)
+        try:
+            cls.component = cls.client.upload("counter", COUNTER)
+        except OSError as error:
+            raise AssertionError(f"{error}\n{cls.cluster.report()}") from error
 
     def add(self, worker: str, amount: int) -> int:
         return self.client.add(self.component, worker, amount)
