@@ -51,6 +51,13 @@ class Profile:
         except OSError as error:
             raise AssertionError(f"{error}\n{cls.cluster.report()}") from error
 
+    def setUp(self):
+        self.wait_all_ready()
+
+    def wait_all_ready(self):
+        for pod in self.cluster.pods.values():
+            self.cluster.wait_ready(pod)
+
     def add(self, worker: str, amount: int) -> int:
         return self.client.add(self.component, worker, amount)
 
@@ -181,8 +188,7 @@ class WholeCluster(Profile, unittest.TestCase):
             time.sleep(patience * 1.2)
         finally:
             os.kill(redis.pid, signal.SIGCONT)
-        for pod in executors:
-            self.cluster.wait_ready(pod)
+        self.wait_all_ready()
         self.assertEqual(self.add("after-redis", 1), 1)
         self.test_nothing_was_restarted()
 

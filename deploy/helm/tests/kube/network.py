@@ -29,6 +29,7 @@ class Network:
         self._services = 10
         self._loop = asyncio.new_event_loop()
         self._servers = []
+        self._connections: set[asyncio.Task] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -63,7 +64,13 @@ class Network:
                 return
             await asyncio.gather(pipe(reader, there_writer), pipe(there_reader, writer))
 
-        self._servers.append(self._run(asyncio.start_server(serve, address, port)))
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # The loop itself holds tasks weakly.
+            task = self._loop.create_task(serve(reader, writer))
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+
+        self._servers.append(self._run(asyncio.start_server(accept, address, port)))
 
     def serve_dns(self, lookup: Callable[[str], list[str] | None]) -> None:
         transport, _ = self._run(self._loop.create_datagram_endpoint(lambda: Dns(lookup), (DNS, 53)))
@@ -76,8 +83,10 @@ class Network:
         async def close() -> None:
             for server in self._servers:
                 server.close()
-            # Sockets are closed in the loop's next round.
-            await asyncio.sleep(0)
+            for task in self._connections:
+                task.cancel()
+            # Sockets are closed, and tasks end, in the loop's next round.
+            await asyncio.sleep(0.05)
 
         self._run(close())
         self._loop.call_soon_threadsafe(self._loop.stop)
