@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// Name to component id.
-const NAMES: &str = "component-names";
+const NAMES: &str = "names{components}";
 /// Component id and version to metadata.
-const VERSIONS: &str = "component-versions";
+const VERSIONS: &str = "versions{components}";
 /// Rows read at a time.
 const PAGE: usize = 1000;
 /// Longest name of a component, in bytes (docs/limits.md).

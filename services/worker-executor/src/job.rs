@@ -4,6 +4,7 @@
 //! the log writer, and the log is what the worker is rebuilt from.
 
 use crate::executor::Shared;
+use crate::observe;
 use emet_engine::{Load, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
 use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
@@ -14,6 +15,7 @@ use emet_values::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 /// A worker in memory, and its place among those that may be.
 pub(crate) struct Loaded {
@@ -116,7 +118,7 @@ impl Scene {
             self.load_snapshot(&mut instance, &plan).await?;
         }
         let loaded = slot.insert(Loaded { instance, _place: place });
-        self.replay(&mut loaded.instance).await
+        self.replay(&mut loaded.instance).instrument(emet_telemetry::span!("replay", emet.replay = true)).await
     }
 
     /// What to load, and the last index that replay has to read. Everything up to it is in the
@@ -205,7 +207,12 @@ impl Scene {
         let Some(function) = find_snapshot_function(instance, "load") else {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
-        let loaded = instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await?;
+        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await {
+            Err(trap) if Stop::find(&trap).is_none() => {
+                wasmtime::bail!("Manual update failed to load snapshot: {trap:#}")
+            }
+            other => other?,
+        };
         let loaded = loaded.map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
         if let Some(reason) = snapshot_error(&loaded) {
             wasmtime::bail!("Manual update failed to load snapshot: {reason}");
@@ -219,7 +226,8 @@ impl Scene {
             let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
             match entry.kind {
                 EntryKind::Invoked(invocation) => {
-                    if let Some(ended) = self.execute(instance, invocation).await? {
+                    let span = observe::invocation(&self.writer, &invocation, true);
+                    if let Some(ended) = self.execute(instance, invocation).instrument(span).await? {
                         return Ok(ended);
                     }
                 }
@@ -232,7 +240,8 @@ impl Scene {
     async fn start(&self, loaded: &mut Option<Loaded>, invocation: Invocation) -> wasmtime::Result<Ended> {
         let Some(loaded) = loaded else { return Ok(Ended::Restart) };
         self.writer.add(EntryKind::Invoked(invocation.clone()));
-        match self.execute(&mut loaded.instance, invocation).await? {
+        let span = observe::invocation(&self.writer, &invocation, false);
+        match self.execute(&mut loaded.instance, invocation).instrument(span).await? {
             None => Ok(Ended::Ready),
             Some(ended) => Ok(ended),
         }
@@ -247,7 +256,7 @@ impl Scene {
             other => vec![other],
         };
         instance.ctx().journal.current_key = Some(invocation.key.clone());
-        instance.ctx().journal.current_trace.clone_from(&invocation.trace);
+        instance.ctx().journal.current_trace = emet_telemetry::trace::current(invocation.trace);
         let result = match instance.call(&invocation.function, parameters).await? {
             Ok(result) => result,
             Err(error) => return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string()))),

@@ -98,7 +98,8 @@ envFrom:
 http{{ if .Values.peers.tls.existingSecret }}s{{ end }}
 {{- end -}}
 
-{{- define "emet.storesEnv" -}}
+{{/* Where logs and keys are; a worker service reads the tokens of the API there. */}}
+{{- define "emet.redisEnv" -}}
 {{- $dev := eq .Values.profile "dev" -}}
 - name: EMET_REDIS
   {{- if $dev }}
@@ -120,6 +121,11 @@ http{{ if .Values.peers.tls.existingSecret }}s{{ end }}
 {{- end }}
 - name: EMET_REQUIRE_DURABLE
   value: {{ .Values.redis.requireDurable | quote }}
+{{- end -}}
+
+{{- define "emet.storesEnv" -}}
+{{- $dev := eq .Values.profile "dev" -}}
+{{ include "emet.redisEnv" . }}
 - name: EMET_S3_BUCKET
   value: {{ if $dev }}emet{{ else }}{{ required "s3.bucket is needed in profile cluster" .Values.s3.bucket | quote }}{{ end }}
 - name: EMET_S3_REGION

@@ -5,6 +5,7 @@ use crate::job::Ended;
 use emet_engine::after_failure;
 use emet_model::{Timestamp, WorkerError};
 use emet_oplog::{EntryKind, Failure, FailureKind, QueuedWork};
+use emet_telemetry::metrics::list::{RETRIES, SUSPENSIONS};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 impl Actor {
@@ -141,6 +142,7 @@ impl Actor {
             }
         }
         self.writer.add(EntryKind::Suspend);
+        SUSPENSIONS.inc();
         if self.woken {
             self.writer.add(EntryKind::Resume);
         }
@@ -156,6 +158,7 @@ impl Actor {
             let error = WorkerError::runtime("Process exited");
             self.refuse_loading(&error, &error);
             self.answer_all(&error);
+            self.writer.events.close();
         }
     }
 
@@ -180,11 +183,15 @@ impl Actor {
             return;
         }
         match decision.retry_in {
-            Some(delay) => self.retry_at = Some(Instant::now() + delay),
+            Some(delay) => {
+                RETRIES.inc();
+                self.retry_at = Some(Instant::now() + delay);
+            }
             None => {
                 let error = failure_error(&failure);
                 self.refuse_loading(&error, &error);
                 self.answer_all(&error);
+                self.writer.events.close();
             }
         }
     }

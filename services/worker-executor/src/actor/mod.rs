@@ -15,6 +15,7 @@ pub(crate) use command::{Arrival, Command, Done, Reply, ReplyTo, Subscription, V
 use crate::executor::Shared;
 use crate::files::{self, FileAnswer, FileRequest};
 use crate::job::{Answer, Job, Loaded, Scene};
+use crate::observe;
 use emet_engine::{Next, next};
 use emet_model::{
     ComponentType, ComponentVersion, IdempotencyKey, VersionedComponentId, WorkerError,
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 /// Longest time that shutting a worker down may take.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -255,7 +257,8 @@ impl Actor {
             ephemeral: self.ephemeral,
             answers,
         };
-        let mut running = Box::pin(scene.run(self.loaded.take(), job));
+        let span = observe::span(&job, &self.writer, self.direct.as_ref());
+        let mut running = Box::pin(observe::job(scene, self.loaded.take(), job).instrument(span));
         let stopped = loop {
             tokio::select! {
                 biased;
