@@ -36,7 +36,8 @@ class ApiServer:
         (directory / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
         self.processes.append(self._start("kube-apiserver", [
             "--etcd-servers", f"http://127.0.0.1:{client}", "--bind-address", "127.0.0.1",
-            "--secure-port", str(self.port), "--cert-dir", directory / "certificates",
+            # What it tells pods of itself; there are none, and a loopback address is refused.
+            "--advertise-address", "192.0.2.1", "--secure-port", str(self.port), "--cert-dir", directory / "certificates",
             "--service-cluster-ip-range", "10.96.0.0/16", "--token-auth-file", directory / "tokens.csv",
             "--authorization-mode", "RBAC", "--service-account-issuer", "https://kubernetes.default.svc",
             "--service-account-key-file", key, "--service-account-signing-key-file", key]))
