@@ -181,10 +181,10 @@ class Reach(unittest.TestCase):
         callers = {}
         for role in ROLES:
             for rule in find(objects, "NetworkPolicy", role)["spec"]["ingress"]:
-                if rule["ports"] == [{"port": "grpc"}]:
+                if rule["ports"][0]["port"] == "grpc":
                     callers[role] = {f["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for f in rule["from"]}
                 else:
-                    self.assertEqual("from" in rule, rule["ports"] != [{"port": "http"}])
+                    self.assertEqual("from" in rule, rule["ports"][0]["port"] != "http")
         self.assertEqual(callers, {
             "shard-manager": {"shard-manager", "worker-executor", "worker-service"},
             "worker-executor": {"worker-executor", "worker-service"},

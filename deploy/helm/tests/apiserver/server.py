@@ -1,4 +1,5 @@
 """A real Kubernetes API server on loopback: etcd and kube-apiserver, without nodes and controllers."""
+import functools
 import json
 import socket
 import ssl
@@ -83,6 +84,7 @@ class ApiServer:
             raise
         return answer if raw else json.loads(answer)
 
+    @functools.cached_property
     def namespaced(self) -> dict[str, str]:
         """Path of every kind of object that can be listed in a namespace."""
         groups = {"/api/v1"}
@@ -97,7 +99,7 @@ class ApiServer:
     def objects(self, namespace: str) -> dict[tuple[str, str], dict]:
         """Every object of a namespace, by kind and name."""
         found = {}
-        for path, kind in self.namespaced().items():
+        for path, kind in self.namespaced.items():
             group, _, plural = path.rpartition("/")
             for o in self.request("GET", f"{group}/namespaces/{namespace}/{plural}")["items"]:
                 found[kind, o["metadata"]["name"]] = o
