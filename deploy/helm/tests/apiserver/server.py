@@ -80,6 +80,10 @@ class ApiServer:
             with urllib.request.urlopen(request, context=self._tls, timeout=30) as response:
                 answer = response.read()
         except urllib.error.HTTPError as error:
+            if error.code == 429:
+                # The storage of a kind that was just defined is being set up.
+                time.sleep(int(error.headers.get("Retry-After", 1)))
+                return self.request(method, path, body, raw)
             error.msg = f"{error.msg}: {error.read().decode(errors='replace')}"
             raise
         return answer if raw else json.loads(answer)

@@ -1,5 +1,6 @@
 """The network of the pods: a bridge, cluster addresses of Services, and DNS."""
 import asyncio
+import itertools
 import random
 import socket
 import struct
@@ -10,6 +11,8 @@ from collections.abc import Callable, Coroutine
 NODE = "10.244.0.1"
 DNS = "10.96.0.10"
 DOMAIN = "cluster.local"
+# Names of links are never used twice: those of an ended pod go some time after it.
+LINKS = itertools.count()
 
 
 def ip(*arguments: str) -> None:
@@ -37,7 +40,7 @@ class Network:
         """Gives the network namespace of a process an address on the bridge."""
         self._pods += 1
         address = f"10.244.{self._pods >> 8}.{self._pods & 255}"
-        link = f"veth{self._pods}"
+        link = f"veth{next(LINKS)}"
         ip("link", "add", link, "master", "pods", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         ip("link", "set", link, "up")
         inside = ("nsenter", "--net", "--target", str(pid), "ip")
