@@ -14,6 +14,7 @@ import binary
 from chart import ROOT, environment, find, render
 from client import Client, Load
 from kube import images
+from kube.certificates import tls_secret
 from kube.cluster import Cluster
 
 COUNTER = ROOT / "tests/guests/prebuilt/counter.wasm"
@@ -199,6 +200,23 @@ class WholeCluster(Profile, unittest.TestCase):
             wait_for(lambda replicas=replicas: self.settled(replicas), 60)
             self.assertTrue(all(e["shards"] > 0 for e in self.status()["executors"]))
         self.assertEqual(self.add("scaled", 1), 2)
+
+
+@unittest.skipUnless(os.environ.get("EMET_TEST_NAMESPACES"), "needs root, for namespaces")
+class MutualTls(unittest.TestCase):
+    """The whole cluster with certificates between its services."""
+
+    def test_it_becomes_ready_and_works(self):
+        cluster = make_cluster(type(self))
+        secret = tls_secret("emet-peer-tls", "emet")
+        cluster.apply([*render("dev", "peers.tls.existingSecret=emet-peer-tls"), secret])
+        url = f"http://{cluster.service_address('worker-service')}"
+        client = Client(url, cluster.data("Secret", "t-emet-token")["token"])
+        component = client.upload("counter", COUNTER)
+        for worker in range(20):
+            self.assertEqual(client.add(component, f"tls-{worker}", 2), 2)
+        run = cluster.of("worker-executor")[0].execute(["/usr/bin/emet", "cluster", "status"], 30)
+        self.assertIn("https://", run.stdout.decode(), run.stderr.decode())
 
 
 def wait_for(condition, seconds: float) -> None:
