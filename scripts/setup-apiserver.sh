@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 bin=$root/target/tools/bin
 cd "$root/deploy/helm/tests/apiserver"
-recipe=$(cat go.mod go.sum | sha256sum | cut -c1-12)
+recipe=$(cat go.mod go.sum "$root/scripts/setup-apiserver.sh" | sha256sum | cut -c1-12)
 stamp=$bin/.apiserver-$recipe
 [[ -e $stamp ]] && exit 0
 command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer" >&2; exit 1; }
@@ -13,5 +13,8 @@ mkdir -p "$bin"
 # One package at a time: it leaves the machine usable, and its memory small.
 export GOFLAGS=-p=1
 nice go build -o "$bin/etcd" go.etcd.io/etcd/server/v3
-nice go build -o "$bin/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
+# The version that the server tells its clients is set when it is linked.
+version=$(sed -n 's/^\tk8s.io\/kubernetes \(v.*\)/\1/p' go.mod)
+nice go build -ldflags "-X k8s.io/component-base/version.gitVersion=$version" \
+  -o "$bin/kube-apiserver" k8s.io/kubernetes/cmd/kube-apiserver
 touch "$stamp"

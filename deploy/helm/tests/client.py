@@ -18,8 +18,12 @@ class Client:
     def request(self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"):
         headers = {"Content-Type": kind} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
         request = urllib.request.Request(self.url + path, body, headers, method=method)
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            error.msg += f": {error.read().decode(errors='replace')}"
+            raise
 
     def upload(self, name: str, wasm: Path) -> str:
         """Adds a component; its id."""
@@ -67,6 +71,5 @@ class Load:
                     if answer != counts[worker]:
                         self.failures.append(f"call {counts[worker]} of {number}-{worker} was answered {answer}")
                 except (OSError, http.client.HTTPException) as error:
-                    detail = error.read().decode() if isinstance(error, urllib.error.HTTPError) else ""
-                    self.failures.append(f"{number}-{worker}: {error!r} {detail}")
+                    self.failures.append(f"{number}-{worker}: {error}")
                 self.calls += 1

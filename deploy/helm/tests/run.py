@@ -20,12 +20,24 @@ def enter_namespaces() -> None:
         os.execvp("unshare", [*unshare, sys.executable, __file__, *sys.argv[1:]])
 
 
+class Result(unittest.TextTestResult):
+    """Says at once what went wrong."""
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self.stream.writeln(self.errors[-1][1])
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.stream.writeln(self.failures[-1][1])
+
+
 def main() -> int:
     enter_namespaces()
     sys.path.insert(0, str(HERE))
     names = sys.argv[1:] or sorted(p.stem for p in HERE.glob("test_*.py") if p.stem not in SEPARATE)
     suite = unittest.defaultTestLoader.loadTestsFromNames(names)
-    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    result = unittest.TextTestRunner(verbosity=2, resultclass=Result).run(suite)
     failed = len({test.id().split(" ")[0] for test, _ in result.failures + result.errors})
     skipped = len(result.skipped)
     print(f"{max(result.testsRun - failed - skipped, 0)} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))

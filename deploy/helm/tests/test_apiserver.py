@@ -70,6 +70,8 @@ def state(objects: dict) -> dict:
 
 
 class OnTheServer(unittest.TestCase):
+    maxDiff = None
+
     @classmethod
     def setUpClass(cls):
         directory = tempfile.TemporaryDirectory()

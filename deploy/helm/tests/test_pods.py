@@ -14,6 +14,7 @@ import binary
 from chart import ROOT, environment, find, render
 from client import Client, Load
 from kube import images
+from kube.certificates import tls_secret
 from kube.cluster import Cluster
 
 COUNTER = ROOT / "tests/guests/prebuilt/counter.wasm"
@@ -46,7 +47,17 @@ class Profile:
         """Uploads a component through the Service of the API."""
         url = f"http://{cls.cluster.service_address(cls.api)}"
         cls.client = Client(url, cls.cluster.data("Secret", "t-emet-token")["token"])
-        cls.component = cls.client.upload("counter", COUNTER)
+        try:
+            cls.component = cls.client.upload("counter", COUNTER)
+        except OSError as error:
+            raise AssertionError(f"{error}\n{cls.cluster.report()}") from error
+
+    def setUp(self):
+        self.wait_all_ready()
+
+    def wait_all_ready(self):
+        for pod in self.cluster.pods.values():
+            self.cluster.wait_ready(pod)
 
     def add(self, worker: str, amount: int) -> int:
         return self.client.add(self.component, worker, amount)
@@ -178,8 +189,7 @@ class WholeCluster(Profile, unittest.TestCase):
             time.sleep(patience * 1.2)
         finally:
             os.kill(redis.pid, signal.SIGCONT)
-        for pod in executors:
-            self.cluster.wait_ready(pod)
+        self.wait_all_ready()
         self.assertEqual(self.add("after-redis", 1), 1)
         self.test_nothing_was_restarted()
 
@@ -190,6 +200,23 @@ class WholeCluster(Profile, unittest.TestCase):
             wait_for(lambda replicas=replicas: self.settled(replicas), 60)
             self.assertTrue(all(e["shards"] > 0 for e in self.status()["executors"]))
         self.assertEqual(self.add("scaled", 1), 2)
+
+
+@unittest.skipUnless(os.environ.get("EMET_TEST_NAMESPACES"), "needs root, for namespaces")
+class MutualTls(unittest.TestCase):
+    """The whole cluster with certificates between its services."""
+
+    def test_it_becomes_ready_and_works(self):
+        cluster = make_cluster(type(self))
+        secret = tls_secret("emet-peer-tls", "emet")
+        cluster.apply([*render("dev", "peers.tls.existingSecret=emet-peer-tls"), secret])
+        url = f"http://{cluster.service_address('worker-service')}"
+        client = Client(url, cluster.data("Secret", "t-emet-token")["token"])
+        component = client.upload("counter", COUNTER)
+        for worker in range(20):
+            self.assertEqual(client.add(component, f"tls-{worker}", 2), 2)
+        run = cluster.of("worker-executor")[0].execute(["/usr/bin/emet", "cluster", "status"], 30)
+        self.assertIn("https://", run.stdout.decode(), run.stderr.decode())
 
 
 def wait_for(condition, seconds: float) -> None:

@@ -1,6 +1,7 @@
-//! What every process of Emet does alike: logs, traces, signals.
+//! What every process of Emet does alike: credentials, logs, traces, signals.
 
 use anyhow::{Context, Result};
+use emet_config::{PeerOptions, PeerSecurity};
 
 /// Runs a role until it ends.
 pub(crate) fn run(
@@ -15,16 +16,20 @@ pub(crate) fn run(
     runtime.block_on(async {
         // Dropped last, so that the spans of the end are sent as well.
         let _sent_at_the_end = emet_telemetry::init(name, telemetry)?;
+        if name != "server" && !emet_api::grpc::security().is_on() {
+            tracing::warn!(
+                "calls between services are neither authenticated nor encrypted: see --peer-secret-file"
+            );
+        }
         role.await
     })
 }
 
-/// Gauges in the text format of Prometheus: name, help, value.
-pub(crate) fn exposition(gauges: &[(&str, &str, u64)]) -> String {
-    let lines = gauges.iter().map(|(name, help, value)| {
-        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
-    });
-    lines.collect()
+/// Sets the credentials between this process and the others of a cluster. Before it listens or
+/// connects.
+pub(crate) fn secure(peers: &PeerOptions) -> Result<()> {
+    emet_api::grpc::secure(PeerSecurity::load(peers)?);
+    Ok(())
 }
 
 /// Resolves when the process is told to end.

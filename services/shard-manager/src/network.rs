@@ -2,7 +2,7 @@
 
 use crate::types::{Raft, TypeConfig};
 use emet_api::grpc::proto::shards as wire;
-use emet_api::grpc::{ChannelOptions, channel};
+use emet_api::grpc::{Channel, ChannelOptions, channel};
 use openraft::BasicNode;
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable,
@@ -15,7 +15,6 @@ use openraft::raft::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
 type Client = wire::raft_client::RaftClient<Channel>;

@@ -1,4 +1,5 @@
 """A real Kubernetes API server on loopback: etcd and kube-apiserver, without nodes and controllers."""
+import functools
 import json
 import socket
 import ssl
@@ -36,7 +37,8 @@ class ApiServer:
         (directory / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
         self.processes.append(self._start("kube-apiserver", [
             "--etcd-servers", f"http://127.0.0.1:{client}", "--bind-address", "127.0.0.1",
-            "--secure-port", str(self.port), "--cert-dir", directory / "certificates",
+            # What it tells pods of itself; there are none, and a loopback address is refused.
+            "--advertise-address", "192.0.2.1", "--secure-port", str(self.port), "--cert-dir", directory / "certificates",
             "--service-cluster-ip-range", "10.96.0.0/16", "--token-auth-file", directory / "tokens.csv",
             "--authorization-mode", "RBAC", "--service-account-issuer", "https://kubernetes.default.svc",
             "--service-account-key-file", key, "--service-account-signing-key-file", key]))
@@ -78,10 +80,15 @@ class ApiServer:
             with urllib.request.urlopen(request, context=self._tls, timeout=30) as response:
                 answer = response.read()
         except urllib.error.HTTPError as error:
+            if error.code == 429:
+                # The storage of a kind that was just defined is being set up.
+                time.sleep(int(error.headers.get("Retry-After", 1)))
+                return self.request(method, path, body, raw)
             error.msg = f"{error.msg}: {error.read().decode(errors='replace')}"
             raise
         return answer if raw else json.loads(answer)
 
+    @functools.cached_property
     def namespaced(self) -> dict[str, str]:
         """Path of every kind of object that can be listed in a namespace."""
         groups = {"/api/v1"}
@@ -96,14 +103,14 @@ class ApiServer:
     def objects(self, namespace: str) -> dict[tuple[str, str], dict]:
         """Every object of a namespace, by kind and name."""
         found = {}
-        for path, kind in self.namespaced().items():
+        for path, kind in self.namespaced.items():
             group, _, plural = path.rpartition("/")
             for o in self.request("GET", f"{group}/namespaces/{namespace}/{plural}")["items"]:
                 found[kind, o["metadata"]["name"]] = o
         return found
 
     def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.terminate()
+        """At once: nothing of it is needed again."""
         for process in self.processes:
+            process.kill()
             process.wait()

@@ -107,13 +107,18 @@ class Cluster:
 
     def wait_ready(self, pod: Pod, seconds: float = 120) -> None:
         if not pod.ready.wait(seconds):
-            raise TimeoutError(f"{pod.name} is not ready after {seconds} s: {pod.events}\n{pod.log()[-4000:]}")
+            raise TimeoutError(f"{pod.name} is not ready after {seconds} s\n{self.report()}")
+
+    def report(self) -> str:
+        """The state of all pods, and the ends of their logs."""
+        return "\n".join(
+            f"--- {pod.name} {'ready' if pod.ready.is_set() else 'not ready'} {pod.events}\n{pod.log()[-1500:]}"
+            for pod in self.pods.values())
 
     def close(self) -> None:
         """Ends all pods at once, and takes the network away."""
         for pod in self.pods.values():
-            pod.terminating.set()
-            pod.kill()
+            pod.abandon()
         self.pods.clear()
         self.network.close()
 

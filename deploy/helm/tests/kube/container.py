@@ -1,6 +1,6 @@
 """Runs inside of a pod's fresh namespaces, as their first process: builds the root file system, gives up all rights
-and becomes the container's program. Takes a JSON file; waits for a line on standard input, sent when the network is
-there."""
+and becomes the container's program. Takes the name of a JSON file; waits for a line on standard input, sent when
+that file and the network are there."""
 import ctypes
 import json
 import os
@@ -44,8 +44,8 @@ def root_file_system(spec: dict) -> Path:
 
 
 def main() -> None:
-    spec = json.loads(Path(sys.argv[1]).read_text())
     sys.stdin.readline()
+    spec = json.loads(Path(sys.argv[1]).read_text())
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     os.chroot(root_file_system(spec))
     os.chdir(spec["directory"])

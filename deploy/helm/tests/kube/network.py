@@ -1,5 +1,6 @@
 """The network of the pods: a bridge, cluster addresses of Services, and DNS."""
 import asyncio
+import itertools
 import random
 import socket
 import struct
@@ -10,6 +11,8 @@ from collections.abc import Callable, Coroutine
 NODE = "10.244.0.1"
 DNS = "10.96.0.10"
 DOMAIN = "cluster.local"
+# Names of links are never used twice: those of an ended pod go some time after it.
+LINKS = itertools.count()
 
 
 def ip(*arguments: str) -> None:
@@ -29,6 +32,7 @@ class Network:
         self._services = 10
         self._loop = asyncio.new_event_loop()
         self._servers = []
+        self._connections: set[asyncio.Task] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -36,7 +40,7 @@ class Network:
         """Gives the network namespace of a process an address on the bridge."""
         self._pods += 1
         address = f"10.244.{self._pods >> 8}.{self._pods & 255}"
-        link = f"veth{self._pods}"
+        link = f"veth{next(LINKS)}"
         ip("link", "add", link, "master", "pods", "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         ip("link", "set", link, "up")
         inside = ("nsenter", "--net", "--target", str(pid), "ip")
@@ -63,7 +67,13 @@ class Network:
                 return
             await asyncio.gather(pipe(reader, there_writer), pipe(there_reader, writer))
 
-        self._servers.append(self._run(asyncio.start_server(serve, address, port)))
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # The loop itself holds tasks weakly.
+            task = self._loop.create_task(serve(reader, writer))
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+
+        self._servers.append(self._run(asyncio.start_server(accept, address, port)))
 
     def serve_dns(self, lookup: Callable[[str], list[str] | None]) -> None:
         transport, _ = self._run(self._loop.create_datagram_endpoint(lambda: Dns(lookup), (DNS, 53)))
@@ -76,8 +86,10 @@ class Network:
         async def close() -> None:
             for server in self._servers:
                 server.close()
-            # Sockets are closed in the loop's next round.
-            await asyncio.sleep(0)
+            for task in self._connections:
+                task.cancel()
+            # Sockets are closed, and tasks end, in the loop's next round.
+            await asyncio.sleep(0.05)
 
         self._run(close())
         self._loop.call_soon_threadsafe(self._loop.stop)

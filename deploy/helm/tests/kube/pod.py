@@ -230,6 +230,15 @@ class Pod:
             self.kill()
         return time.monotonic() - started
 
+    def abandon(self) -> None:
+        """Ends the pod at once, whatever it is doing."""
+        self.terminating.set()
+        # With the process that holds the namespaces goes everything in them.
+        self.process.kill()
+        self._keeper.join()
+        self.process.kill()
+        self.process.wait()
+
     def kill(self) -> None:
         """Ends the container at once, as a crash would."""
         self._signal(signal.SIGKILL)

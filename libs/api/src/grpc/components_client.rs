@@ -3,13 +3,12 @@
 use super::components_convert::{parse_failure, upload_chunks};
 use super::convert::parse_json;
 use super::proto::components as wire;
-use super::{LONG, MAX_MESSAGE, SHORT};
+use super::{Channel, LONG, MAX_MESSAGE, SHORT};
 use crate::{ComponentError, Components, NewComponent};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_model::{Component, ComponentId, ComponentVersion};
 use futures::{StreamExt, stream};
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
 type Inner = wire::components_client::ComponentsClient<Channel>;

@@ -18,8 +18,10 @@ pub use components_server::ComponentsServer;
 pub use workers_client::WorkersClient;
 pub use workers_server::WorkersServer;
 
+use emet_config::{ConfigError, PeerChannel, PeerSecurity};
+use std::sync::OnceLock;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 /// Generated from `proto/`.
 #[allow(missing_docs, unreachable_pub, reason = "generated code")]
@@ -73,13 +75,38 @@ impl Default for ChannelOptions {
     }
 }
 
+/// A connection whose calls carry the credentials of this process.
+pub type Channel = PeerChannel;
+
+/// A process has one identity, as it has one address: it is set once, before anything is connected
+/// or served, rather than handed to everything that may connect some day.
+static SECURITY: OnceLock<PeerSecurity> = OnceLock::new();
+
+/// Sets the credentials between this process and the others. Later calls change nothing.
+pub fn secure(security: PeerSecurity) {
+    drop(SECURITY.set(security));
+}
+
+/// The credentials between this process and the others; none where none were set.
+pub fn security() -> PeerSecurity {
+    SECURITY.get().cloned().unwrap_or_default()
+}
+
 /// A connection to a service that is made when it is first used, and again when it breaks.
 ///
 /// # Errors
-/// The address is not an `http://` URI.
-pub fn channel(address: &str, options: ChannelOptions) -> Result<Channel, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(address.to_owned())?;
-    Ok(endpoint
+/// The address is not an `http://` URI, or the credentials of this process cannot be used.
+pub fn channel(address: &str, options: ChannelOptions) -> Result<Channel, ConfigError> {
+    let security = security();
+    // Others tell their addresses without knowing how they are reached.
+    let address = match address.strip_prefix("http://") {
+        Some(rest) => format!("{}://{rest}", security.scheme()),
+        None => address.to_owned(),
+    };
+    let endpoint = Endpoint::from_shared(address.clone())
+        .map_err(|error| ConfigError::Options(format!("{address} is no URI: {error}")))?;
+    let channel = security
+        .endpoint(endpoint)?
         .connect_timeout(options.connect)
         .http2_keep_alive_interval(options.keep_alive)
         .keep_alive_timeout(options.keep_alive_timeout)
@@ -87,5 +114,6 @@ pub fn channel(address: &str, options: ChannelOptions) -> Result<Channel, tonic:
         .tcp_nodelay(true)
         .initial_stream_window_size(Some(4 << 20))
         .initial_connection_window_size(Some(16 << 20))
-        .connect_lazy())
+        .connect_lazy();
+    Ok(security.channel(channel))
 }

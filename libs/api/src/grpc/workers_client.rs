@@ -3,7 +3,7 @@
 use super::convert::{self, invocation, json, pairs, parse_failure, parse_json, worker_to_wire};
 use super::proto::workers as wire;
 use super::status::{malformed, worker_error};
-use super::{CHUNK, LONG, MAX_MESSAGE, SHORT};
+use super::{CHUNK, Channel, LONG, MAX_MESSAGE, SHORT};
 use crate::{
     Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target,
     WorkerEvent, WorkerEvents, WorkerPage, Workers,
@@ -19,7 +19,6 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 type Inner = wire::workers_client::WorkersClient<Channel>;

@@ -36,6 +36,13 @@ pub static ALL: &[&dyn Metric] = &[
     &COMPILING,
     &COMPILATIONS,
     &COMPILE_SECONDS,
+    &SHARDS_HELD,
+    &EXECUTORS,
+    &SHARDS_UNOWNED,
+    &SHARDS_MOVING,
+    &SHARD_MAP_VERSION,
+    &MANAGER_LEADS,
+    &MANAGER_TERM,
 ];
 
 // The REST API.
@@ -216,4 +223,32 @@ pub static COMPILE_SECONDS: Histogram = Histogram::new(
     "emet_compile_seconds",
     "Time to prepare a component version after its upload",
     LATENCY,
+);
+
+// The cluster.
+
+/// Shards of an executor.
+pub static SHARDS_HELD: Gauge =
+    Gauge::new("emet_shards_held", "Shards whose workers this executor runs");
+/// Executors of the cluster.
+pub static EXECUTORS: Gauge =
+    Gauge::new("emet_executors", "Executors, as this shard manager or worker service knows them");
+/// Shards without an owner.
+pub static SHARDS_UNOWNED: Gauge = Gauge::new(
+    "emet_shards_unowned",
+    "Shards that no executor owns, as this shard manager or worker service knows them",
+);
+/// Shards on their way.
+pub static SHARDS_MOVING: Gauge =
+    Gauge::new("emet_shards_moving", "Shards that wait to be handed over");
+/// Version of the shard map.
+pub static SHARD_MAP_VERSION: Gauge =
+    Gauge::new("emet_shard_map_version", "Version of the shard map that this process knows");
+/// Leadership.
+pub static MANAGER_LEADS: Gauge =
+    Gauge::new("emet_manager_leads", "Whether this shard manager leads: 1 or 0");
+/// Term of the group.
+pub static MANAGER_TERM: Gauge = Gauge::new(
+    "emet_manager_term",
+    "Term of the group of shard managers, which rises with every election",
 );

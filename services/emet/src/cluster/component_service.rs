@@ -26,11 +26,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
+    security: emet_config::PeerOptions,
+    #[command(flatten)]
     telemetry: emet_telemetry::Options,
 }
 
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    process::secure(&args.security)?;
     process::run("component-service", &args.telemetry, serve(args))
 }
 

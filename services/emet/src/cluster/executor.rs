@@ -13,6 +13,7 @@ use emet_routing::{RoutedWorkers, RoutingOptions, watch_routing};
 use emet_runtime::network::NetworkPolicy;
 use emet_shard_map::DEFAULT_SHARDS;
 use emet_telemetry::health::Health;
+use emet_telemetry::metrics::list::SHARDS_HELD;
 use emet_worker_executor::{Executor, Member, MembershipOptions, Ownership};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,11 +54,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
+    security: emet_config::PeerOptions,
+    #[command(flatten)]
     telemetry: emet_telemetry::Options,
 }
 
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    process::secure(&args.security)?;
     process::run("worker-executor", &args.telemetry, serve(args))
 }
 
@@ -97,9 +101,8 @@ async fn serve(args: &Args) -> Result<()> {
     });
     let metrics = move || {
         shown.observe();
-        let held = figures.held().len() as u64;
-        let gauges = [("emet_shards_held", "Shards whose workers this executor runs", held)];
-        emet_telemetry::metrics::render() + &process::exposition(&gauges)
+        SHARDS_HELD.set(figures.held().len() as u64);
+        emet_telemetry::metrics::render()
     };
     let admin =
         serving::admin(&args.admin, readiness.clone(), Arc::new(metrics), &stopping).await?;

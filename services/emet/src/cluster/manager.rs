@@ -6,6 +6,9 @@ use anyhow::Result;
 use emet_config::HumanDuration;
 use emet_shard_manager::{Manager, Options, Peer};
 use emet_shard_map::DEFAULT_SHARDS;
+use emet_telemetry::metrics::list::{
+    EXECUTORS, MANAGER_LEADS, MANAGER_TERM, SHARD_MAP_VERSION, SHARDS_MOVING, SHARDS_UNOWNED,
+};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,11 +38,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
+    security: emet_config::PeerOptions,
+    #[command(flatten)]
     telemetry: emet_telemetry::Options,
 }
 
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    process::secure(&args.security)?;
     process::run("shard-manager", &args.telemetry, serve(args))
 }
 
@@ -86,13 +92,11 @@ async fn serve(args: &Args) -> Result<()> {
 
 fn metrics(manager: &Manager) -> String {
     let status = manager.status();
-    let gauges = process::exposition(&[
-        ("emet_manager_leads", "Whether this shard manager leads", u64::from(manager.leads())),
-        ("emet_manager_term", "Term of the group, which rises with every election", manager.term()),
-        ("emet_shard_map_version", "Version of the shard map", status.version),
-        ("emet_executors", "Executors", status.executors.len() as u64),
-        ("emet_shards_unowned", "Shards that no executor owns", status.unowned.into()),
-        ("emet_shards_moving", "Shards that wait to be handed over", status.moving.into()),
-    ]);
-    emet_telemetry::metrics::render() + &gauges
+    MANAGER_LEADS.set(u64::from(manager.leads()));
+    MANAGER_TERM.set(manager.term());
+    SHARD_MAP_VERSION.set(status.version);
+    EXECUTORS.set(status.executors.len() as u64);
+    SHARDS_UNOWNED.set(status.unowned.into());
+    SHARDS_MOVING.set(status.moving.into());
+    emet_telemetry::metrics::render()
 }

@@ -1,8 +1,8 @@
 //! Looks from time to time whether the component service answers, for a health check.
 
 use super::serving::Missing;
+use emet_api::grpc::Channel;
 use std::time::Duration;
-use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;

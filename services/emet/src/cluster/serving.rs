@@ -106,13 +106,17 @@ pub(crate) async fn grpc(
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .build_v1()
         .context("the descriptions of the services cannot be read")?;
-    let server = Server::builder()
+    let security = emet_api::grpc::security();
+    let server = security
+        .server(Server::builder())?
         .tcp_nodelay(true)
         .max_concurrent_streams(Some(STREAMS))
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .initial_stream_window_size(Some(4 << 20))
         .initial_connection_window_size(Some(16 << 20))
+        .layer(emet_telemetry::grpc::Counted)
+        .layer(security.guard())
         .add_routes(routes)
         .add_service(health)
         .add_service(reflection)

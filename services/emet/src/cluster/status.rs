@@ -1,11 +1,13 @@
 //! `emet cluster status`: what the shard managers know.
 
 use super::Managers;
+use crate::process;
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use emet_api::cluster::ClusterStatus;
 use emet_api::grpc::proto::shards as wire;
 use emet_api::grpc::{ChannelOptions, channel};
+use emet_config::PeerOptions;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub(crate) enum Command {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     managers: Managers,
+    #[command(flatten)]
+    security: PeerOptions,
     /// Form of the output.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -36,6 +40,8 @@ pub(crate) struct StatusArgs {
 pub(crate) struct MembersArgs {
     #[command(flatten)]
     managers: Managers,
+    #[command(flatten)]
+    security: PeerOptions,
     /// All members of the group from now on, id=host:port; 1, 3 or 5.
     #[arg(long, value_delimiter = ',', required = true)]
     members: Vec<emet_shard_manager::Peer>,
@@ -53,13 +59,17 @@ pub(crate) fn run(command: &Command) -> Result<String> {
     runtime.block_on(async {
         match command {
             Command::Status(args) => {
+                process::secure(&args.security)?;
                 let status = ask(&args.managers).await?;
                 match args.output {
                     Format::Json => Ok(serde_json::to_string_pretty(&status)? + "\n"),
                     Format::Table => Ok(table(&status)),
                 }
             }
-            Command::SetManagers(args) => set_managers(args).await,
+            Command::SetManagers(args) => {
+                process::secure(&args.security)?;
+                set_managers(args).await
+            }
         }
     })
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use emet_api::grpc::{ChannelOptions, ComponentsClient, channel};
 use emet_config::HumanDuration;
 use emet_routing::{RoutedWorkers, RoutingOptions, watch_routing};
+use emet_telemetry::metrics::list::{EXECUTORS, SHARD_MAP_VERSION, SHARDS_UNOWNED};
 use emet_worker_service::{AppState, Limits, router};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,11 +37,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
+    security: emet_config::PeerOptions,
+    #[command(flatten)]
     telemetry: emet_telemetry::Options,
 }
 
 /// Runs until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    process::secure(&args.security)?;
     process::run("worker-service", &args.telemetry, serve(args))
 }
 
@@ -92,10 +96,8 @@ async fn serve(args: &Args) -> Result<()> {
 fn metrics(workers: &RoutedWorkers) -> String {
     let table = workers.table();
     let unowned = table.owners.iter().filter(|owner| owner.is_none()).count();
-    let gauges = process::exposition(&[
-        ("emet_routing_version", "Version of the routing table", table.version),
-        ("emet_executors", "Executors in the routing table", table.members.len() as u64),
-        ("emet_shards_unowned", "Shards that no executor owns", unowned as u64),
-    ]);
-    emet_telemetry::metrics::render() + &gauges
+    SHARD_MAP_VERSION.set(table.version);
+    EXECUTORS.set(table.members.len() as u64);
+    SHARDS_UNOWNED.set(unowned as u64);
+    emet_telemetry::metrics::render()
 }
