@@ -419,6 +419,8 @@ pub struct Fold {
     known: Regions,
     found_skipped: Regions,
     found_deleted: Regions,
+    /// Whether it goes on from a state whose regions are known only all together.
+    resumed: bool,
 }
 
 impl Fold {
@@ -430,7 +432,7 @@ impl Fold {
     /// Goes on from a state that was folded before.
     pub fn from_state(state: WorkerState) -> Self {
         let known = state.skipped.clone();
-        Self { found_skipped: known.clone(), found_deleted: state.deleted.clone(), known, state }
+        Self { found_skipped: known.clone(), found_deleted: state.deleted.clone(), known, state, resumed: true }
     }
 
     /// Folds one more entry.
@@ -454,6 +456,7 @@ impl Fold {
     /// Whether this pass knew all regions that it met, so that they have taken effect.
     pub fn is_complete(&self) -> bool {
         self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e))
+            && self.found_deleted.iter().all(|(s, e)| self.state.deleted.covers(s, e))
     }
 
     /// The state, if this pass knew all regions that it met; otherwise the fold to run again over
@@ -462,11 +465,21 @@ impl Fold {
         if self.is_complete() {
             return Ok(self.state);
         }
+        if self.resumed {
+            // What the state leaves out because of a snapshot must not be left out from the start.
+            return Err(Fold::new());
+        }
         let state = WorkerState {
             skipped: self.found_skipped.clone(),
             deleted: self.found_deleted.clone(),
             ..WorkerState::default()
         };
-        Err(Fold { state, known: self.found_skipped.clone(), found_skipped: self.found_skipped, found_deleted: self.found_deleted })
+        Err(Fold {
+            state,
+            known: self.found_skipped.clone(),
+            found_skipped: self.found_skipped,
+            found_deleted: self.found_deleted,
+            resumed: false,
+        })
     }
 }

@@ -17,7 +17,7 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use workers::GetWorkers;
 
 pub(crate) use context::Spans;
-pub(crate) use types::{WitComponentId, WitUri, WitWorkerId};
+pub(crate) use types::{WitComponentId, WitUri, WitUuid, WitWorkerId};
 
 /// The versions that are defined; each serves the lower compatible ones.
 const HOST_02: &str = "golem:api/host@0.2.2";

@@ -165,7 +165,7 @@ impl WorkerCtx {
             function,
             parameters: InvokeParameters::Values(params),
             idempotency_key: Some(IdempotencyKey(key)),
-            trace: self.trace_headers(),
+            trace: emet_telemetry::trace::current(self.trace_headers()),
             caller: Some(Caller { worker_id: self.worker.clone(), args, env }),
         };
         Ok(Prepared { workers: self.node.workers()?, target, invocation })

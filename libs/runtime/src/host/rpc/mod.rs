@@ -8,12 +8,13 @@ mod types;
 mod waiting;
 
 use super::functions;
-use super::golem::{WitUri, WitWorkerId};
+use super::golem::{WitUri, WitUuid, WitWorkerId};
 use crate::WorkerCtx;
 use calls::{Answer, CancellationToken, FutureInvoke, Rpc};
 use emet_model::{ComponentId, WorkerId};
 use emet_values::Value;
 use types::{RpcError, WitType, WitValue};
+use uuid::Uuid;
 
 pub(super) use types::ValueAndType;
 use wasmtime::component::{Linker, Resource, ResourceType};
@@ -47,6 +48,11 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
             let rpc = ctx.rpc_unnamed(ComponentId::from(component)).await?;
             Ok((ctx.table.push(rpc)?,))
         };
+        "parse-uuid" => |_ctx, text: String| {
+            let parsed = Uuid::parse_str(&text).map(WitUuid::from).map_err(|e| e.to_string());
+            Ok::<(Result<WitUuid, String>,), wasmtime::Error>((parsed,))
+        };
+        "uuid-to-string" => |_ctx, uuid: WitUuid| Ok::<(String,), wasmtime::Error>((Uuid::from(uuid).to_string(),));
         "extract-value" => |_ctx, both: ValueAndType| Ok::<(WitValue,), wasmtime::Error>((both.value,));
         "extract-type" => |_ctx, both: ValueAndType| Ok::<(WitType,), wasmtime::Error>((both.typ,));
     });
