@@ -8,5 +8,5 @@ mod updates;
 
 pub use admission::{Admission, admit};
 pub use failure::{AfterFailure, after_failure};
-pub use recovery::{AfterAnnouncement, Load, Next, after_announcement, load_plan, next};
+pub use recovery::{AfterAnnouncement, Load, Next, after_announcement, fits, load_plan, next};
 pub use updates::check_update;

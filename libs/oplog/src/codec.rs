@@ -13,7 +13,7 @@ use wire::entry::Kind as W;
 
 /// Generated from the protobuf text.
 #[allow(missing_docs, clippy::all, unreachable_pub, reason = "generated code")]
-mod wire {
+pub(crate) mod wire {
     include!(concat!(env!("OUT_DIR"), "/emet.oplog.v1.rs"));
 }
 
@@ -176,7 +176,7 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
     })
 }
 
-fn payload_to_wire(payload: &Payload) -> wire::Payload {
+pub(crate) fn payload_to_wire(payload: &Payload) -> wire::Payload {
     let place = match payload {
         Payload::Inline(bytes) => wire::payload::Place::Inline(bytes.clone()),
         Payload::External { sha256, size } => {
@@ -186,7 +186,7 @@ fn payload_to_wire(payload: &Payload) -> wire::Payload {
     wire::Payload { place: Some(place) }
 }
 
-fn payload_from_wire(payload: Option<wire::Payload>) -> Result<Payload, CodecError> {
+pub(crate) fn payload_from_wire(payload: Option<wire::Payload>) -> Result<Payload, CodecError> {
     match payload.and_then(|p| p.place) {
         None => Ok(Payload::empty()),
         Some(wire::payload::Place::Inline(bytes)) => Ok(Payload::Inline(bytes)),
@@ -217,7 +217,7 @@ fn variables_from_wire(variables: Vec<wire::Variable>) -> Vec<(String, String)> 
     variables.into_iter().map(|v| (v.name, v.value)).collect()
 }
 
-fn create_to_wire(create: &Create) -> wire::Create {
+pub(crate) fn create_to_wire(create: &Create) -> wire::Create {
     wire::Create {
         worker: Some(worker_to_wire(&create.worker_id)),
         component_version: create.component_version,
@@ -229,7 +229,7 @@ fn create_to_wire(create: &Create) -> wire::Create {
     }
 }
 
-fn create_from_wire(create: wire::Create) -> Result<Create, CodecError> {
+pub(crate) fn create_from_wire(create: wire::Create) -> Result<Create, CodecError> {
     Ok(Create {
         worker_id: worker_from_wire(create.worker.ok_or(CodecError::Missing("worker id"))?)?,
         component_version: create.component_version,
@@ -241,7 +241,7 @@ fn create_from_wire(create: wire::Create) -> Result<Create, CodecError> {
     })
 }
 
-fn invocation_to_wire(invocation: &Invocation) -> wire::Invocation {
+pub(crate) fn invocation_to_wire(invocation: &Invocation) -> wire::Invocation {
     wire::Invocation {
         idempotency_key: invocation.key.0.clone(),
         function: invocation.function.clone(),
@@ -250,7 +250,7 @@ fn invocation_to_wire(invocation: &Invocation) -> wire::Invocation {
     }
 }
 
-fn invocation_from_wire(invocation: wire::Invocation) -> Result<Invocation, CodecError> {
+pub(crate) fn invocation_from_wire(invocation: wire::Invocation) -> Result<Invocation, CodecError> {
     Ok(Invocation {
         key: IdempotencyKey(invocation.idempotency_key),
         function: invocation.function,
@@ -259,7 +259,7 @@ fn invocation_from_wire(invocation: wire::Invocation) -> Result<Invocation, Code
     })
 }
 
-fn failure_to_wire(failure: &Failure) -> wire::Failure {
+pub(crate) fn failure_to_wire(failure: &Failure) -> wire::Failure {
     let kind = match failure.kind {
         FailureKind::Unknown => wire::FailureKind::Unknown,
         FailureKind::InvalidRequest => wire::FailureKind::InvalidRequest,
@@ -276,7 +276,7 @@ fn failure_to_wire(failure: &Failure) -> wire::Failure {
     }
 }
 
-fn failure_from_wire(failure: wire::Failure) -> Failure {
+pub(crate) fn failure_from_wire(failure: wire::Failure) -> Failure {
     let kind = match failure.kind() {
         wire::FailureKind::Unknown => FailureKind::Unknown,
         wire::FailureKind::InvalidRequest => FailureKind::InvalidRequest,
@@ -293,7 +293,7 @@ fn failure_from_wire(failure: wire::Failure) -> Failure {
     }
 }
 
-fn policy_to_wire(policy: &RetryPolicy) -> wire::RetryPolicy {
+pub(crate) fn policy_to_wire(policy: &RetryPolicy) -> wire::RetryPolicy {
     let nanos = |d: Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
     wire::RetryPolicy {
         max_attempts: policy.max_attempts,
@@ -304,7 +304,7 @@ fn policy_to_wire(policy: &RetryPolicy) -> wire::RetryPolicy {
     }
 }
 
-fn policy_from_wire(policy: wire::RetryPolicy) -> RetryPolicy {
+pub(crate) fn policy_from_wire(policy: wire::RetryPolicy) -> RetryPolicy {
     RetryPolicy {
         max_attempts: policy.max_attempts,
         min_delay: Duration::from_nanos(policy.min_delay_ns),
@@ -334,7 +334,7 @@ fn call_kind_from_wire(kind: wire::CallKind) -> Result<CallKind, CodecError> {
     })
 }
 
-fn level_number(level: PersistenceLevel) -> u32 {
+pub(crate) fn level_number(level: PersistenceLevel) -> u32 {
     match level {
         PersistenceLevel::Nothing => 0,
         PersistenceLevel::RemoteSideEffects => 1,
@@ -342,7 +342,7 @@ fn level_number(level: PersistenceLevel) -> u32 {
     }
 }
 
-fn level_from_number(number: u32) -> Option<PersistenceLevel> {
+pub(crate) fn level_from_number(number: u32) -> Option<PersistenceLevel> {
     Some(match number {
         0 => PersistenceLevel::Nothing,
         1 => PersistenceLevel::RemoteSideEffects,

@@ -10,6 +10,7 @@
 mod cursor;
 mod entry;
 mod regions;
+mod saved;
 mod state;
 
 pub mod codec;
@@ -17,4 +18,5 @@ pub mod codec;
 pub use cursor::{ReplayCursor, Step};
 pub use entry::*;
 pub use regions::Regions;
+pub use saved::{decode_state, encode_state};
 pub use state::{Current, Fold, LastError, OpenWrite, Outcome, Pending, PendingUpdate, QueuedWork, Snapshot, WorkerState};

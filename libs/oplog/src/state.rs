@@ -17,6 +17,14 @@ pub enum Outcome {
     Exited(OplogIndex),
 }
 
+impl Outcome {
+    /// Index of the entry that holds it.
+    pub fn index(self) -> OplogIndex {
+        let (Self::Completed(index) | Self::Failed(index) | Self::Exited(index)) = self;
+        index
+    }
+}
+
 /// The invocation that was started and has not returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
@@ -107,8 +115,10 @@ pub struct WorkerState {
     pub pending_updates: VecDeque<PendingUpdate>,
     /// Updates applied or given up, in order.
     pub finished_updates: Vec<UpdateRecord>,
-    /// Results by key.
+    /// Results by key; those at indexes up to `results_stored` may be missing.
     pub results: HashMap<IdempotencyKey, Outcome>,
+    /// Results up to this index were put aside in the store of results (docs/checkpoints.md).
+    pub results_stored: OplogIndex,
     /// The invocation being executed.
     pub current: Option<Current>,
     /// Key of the latest started invocation.
@@ -135,11 +145,11 @@ pub struct WorkerState {
     pub skipped: Regions,
     /// The part of it that was taken back from outside.
     pub deleted: Regions,
-    phase: Phase,
+    pub(crate) phase: Phase,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     #[default]
     Active,
     Suspended,
@@ -170,6 +180,12 @@ impl WorkerState {
             Phase::Retrying => true,
             Phase::Suspended | Phase::Interrupted | Phase::Failed | Phase::Exited => false,
         }
+    }
+
+    /// Forgets results up to an index, which were stored elsewhere.
+    pub fn put_results_aside(&mut self, until: OplogIndex) {
+        self.results.retain(|_, outcome| outcome.index() > until);
+        self.results_stored = self.results_stored.max(until);
     }
 
     /// All updates in order of time, as the API shows them.
@@ -384,6 +400,8 @@ impl WorkerState {
 #[derive(Clone, Debug, Default)]
 pub struct Fold {
     state: WorkerState,
+    /// The state that the fold started from, if that was not an empty log.
+    base: Option<Box<WorkerState>>,
     /// Regions known from the pass before.
     known: Regions,
     found_skipped: Regions,
@@ -399,7 +417,13 @@ impl Fold {
     /// Goes on from a state that was folded before.
     pub fn from_state(state: WorkerState) -> Self {
         let known = state.skipped.clone();
-        Self { found_skipped: known.clone(), found_deleted: state.deleted.clone(), known, state }
+        Self { found_skipped: known.clone(), found_deleted: state.deleted.clone(), known, state, base: None }
+    }
+
+    /// As [`Self::from_state`]; if the fold has to be run again, it starts from this state, unless
+    /// entries up to it are taken back.
+    pub fn from_base(base: WorkerState) -> Self {
+        Self { base: Some(Box::new(base.clone())), ..Self::from_state(base) }
     }
 
     /// Folds one more entry.
@@ -415,23 +439,34 @@ impl Fold {
         self.state.apply(index, entry);
     }
 
+    /// Forgets results up to an index, which were stored elsewhere.
+    pub fn put_results_aside(&mut self, until: OplogIndex) {
+        self.state.put_results_aside(until);
+    }
+
+    /// Takes a result in again that was stored elsewhere.
+    pub fn recall(&mut self, key: IdempotencyKey, outcome: Outcome) {
+        self.state.results.entry(key).or_insert(outcome);
+    }
+
     /// The state folded so far. A region met in this pass has not taken effect in it.
     pub fn state(&self) -> &WorkerState {
         &self.state
     }
 
-    /// The state, if this pass knew all regions that it met; otherwise the fold to run again over
-    /// the whole log.
+    /// The state, if this pass knew all regions that it met; otherwise the fold to run again, over
+    /// the entries after its state.
     pub fn finish(self) -> Result<WorkerState, Fold> {
         let complete = self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e));
         if complete {
             return Ok(self.state);
         }
-        let state = WorkerState {
-            skipped: self.found_skipped.clone(),
-            deleted: self.found_deleted.clone(),
-            ..WorkerState::default()
-        };
-        Err(Fold { state, known: self.found_skipped.clone(), found_skipped: self.found_skipped, found_deleted: self.found_deleted })
+        let base = self.base.filter(|base| {
+            let before = base.index;
+            self.found_skipped.until(before) == base.skipped.until(before) && self.found_deleted.until(before) == base.deleted.until(before)
+        });
+        let start = base.as_ref().map_or_else(WorkerState::default, |base| (**base).clone());
+        let state = WorkerState { skipped: self.found_skipped.clone(), deleted: self.found_deleted.clone(), ..start };
+        Err(Fold { state, base, known: self.found_skipped.clone(), found_skipped: self.found_skipped, found_deleted: self.found_deleted })
     }
 }

@@ -19,10 +19,10 @@ const MAX_LIFTED: usize = 256 << 20;
 
 /// A worker in memory.
 pub struct Instance {
-    store: Store<WorkerCtx>,
-    instance: WasmInstance,
-    prepared: Arc<Prepared>,
-    resources: GuestResources,
+    pub(crate) store: Store<WorkerCtx>,
+    pub(crate) instance: WasmInstance,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) resources: GuestResources,
     functions: HashMap<String, Arc<Export>>,
 }
 
@@ -44,7 +44,28 @@ impl Instance {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| Ok(on_epoch(store.data())));
         let instance = prepared.pre.instantiate_async(&mut store).await?;
-        Ok(Self { store, instance, prepared, resources: GuestResources::new(uri), functions: HashMap::new() })
+        let mut this = Self { store, instance, prepared, resources: GuestResources::new(uri), functions: HashMap::new() };
+        if this.prepared.needs_base() {
+            this.read_base().await?;
+        }
+        Ok(this)
+    }
+
+    /// Keeps the state of this fresh instance for telling others against it, unless its
+    /// initialisation has already dealt with the host.
+    async fn read_base(&mut self) -> wasmtime::Result<()> {
+        let Some(plan) = self.prepared.plan.clone() else { return Ok(()) };
+        let mut access = self.access();
+        let (highest,): (u32,) = access.invoke("highest", ()).await?;
+        let untouched = highest == 0 && !access.store.data().journal.is_touched();
+        let base = if untouched { Some(access.base(&plan).await?) } else { None };
+        self.prepared.set_base(base);
+        Ok(())
+    }
+
+    /// The component version.
+    pub fn metadata(&self) -> &emet_model::Component {
+        &self.prepared.metadata
     }
 
     /// State of the host functions.

@@ -16,6 +16,7 @@ mod resources;
 mod stop;
 mod vals;
 
+pub mod checkpoint;
 pub mod engine;
 pub mod files;
 pub mod host;

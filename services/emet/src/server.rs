@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use emet_component_service::ComponentService;
+use emet_runtime::checkpoint::CheckpointMode;
 use emet_runtime::network::{Network, NetworkPolicy};
 use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node, Promises, engine};
 use emet_storage::{Embedded, FsBlob};
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Waiting for a time that is further away than this gives a worker's memory up, in seconds.
     #[arg(long, env = "EMET_SUSPEND_AFTER", default_value_t = 10.0)]
     suspend_after: f64,
+    /// When checkpoints are taken: off, on, or always (after every invocation, for tests).
+    #[arg(long, env = "EMET_CHECKPOINTS", default_value = "on")]
+    checkpoints: CheckpointMode,
     /// Networks that guests may not reach, such as 10.0.0.0/8; repeatable.
     #[arg(long, env = "EMET_NETWORK_DENY", value_delimiter = ',')]
     network_deny: Vec<Network>,
@@ -84,6 +88,7 @@ async fn start(args: &Args, stores: Stores) -> Result<Running> {
         .map_err(|e| anyhow::anyhow!("cannot make the engine: {e:#}"))?;
     let cache = ComponentCache::new(engine, stores.blobs.clone(), components.clone())
         .map_err(|e| anyhow::anyhow!("cannot make the linker: {e:#}"))?;
+    let cache = if args.checkpoints == CheckpointMode::Off { cache.without_checkpoints() } else { cache };
     let work_dir = args.data_dir.join("work");
     // What an earlier process left behind is of no use: workers rebuild their directories.
     drop(std::fs::remove_dir_all(&work_dir));
@@ -102,7 +107,11 @@ async fn start(args: &Args, stores: Stores) -> Result<Running> {
         retry_policy: emet_model::RetryPolicy::default(),
         work_dir,
     });
-    let options = ExecutorOptions { max_loaded: args.max_loaded as usize, ..ExecutorOptions::default() };
+    let options = ExecutorOptions {
+        max_loaded: args.max_loaded as usize,
+        checkpoints: args.checkpoints,
+        ..ExecutorOptions::default()
+    };
     let executor = Executor::start(node.clone(), stores, cache, options);
     let compiling = Arc::new(Mutex::new(0usize));
     let (compiler, counter) = (executor.clone(), compiling.clone());

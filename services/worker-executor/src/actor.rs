@@ -2,12 +2,13 @@
 //! functions over the folded log (`emet-engine`); the actor carries it out.
 
 use crate::calls::check_call;
+use crate::checkpoints::Checkpoints;
 use crate::executor::Shared;
 use crate::files::{self, FileAnswer, FileRequest};
 use crate::job::{Ended, Job, Loaded, Scene};
 use crate::metadata;
 use bytes::Bytes;
-use emet_api::{InvokeParameters, RevertTarget};
+use emet_api::{InvokeParameters, RevertTarget, Verification};
 use emet_engine::{Admission, Next, admit, after_failure, check_update, next};
 use emet_model::{
     ComponentVersion, IdempotencyKey, Timestamp, UpdateMode, VersionedComponentId, WorkerError, WorkerStatus,
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     /// Loads the worker, for an explicit creation.
     Load(Reply<()>),
     Delete(Reply<()>),
+    /// Compares the worker with a replay of its whole log.
+    Verify(Reply<Verification>),
     /// Gives up the memory if the worker is idle.
     Evict,
     /// Stops without a trace in the log: the node shuts down.
@@ -80,6 +83,8 @@ pub(crate) struct Actor {
     direct: Option<Invocation>,
     files: Vec<(FileRequest, Reply<FileAnswer>)>,
     loads: Vec<Reply<()>>,
+    verifications: Vec<Reply<Verification>>,
+    checkpoints: Checkpoints,
     retry_at: Option<Instant>,
     finished: bool,
 }
@@ -103,6 +108,7 @@ impl Actor {
         writer: Arc<OplogWriter>,
         visible: Arc<Visible>,
         mailbox: mpsc::UnboundedReceiver<Command>,
+        checkpoints: Checkpoints,
     ) -> Self {
         Self {
             shared,
@@ -114,6 +120,8 @@ impl Actor {
             direct: None,
             files: Vec::new(),
             loads: Vec::new(),
+            verifications: Vec::new(),
+            checkpoints,
             retry_at: None,
             finished: false,
         }
@@ -150,7 +158,7 @@ impl Actor {
         if matches!(status, WorkerStatus::Failed | WorkerStatus::Interrupted | WorkerStatus::Suspended) {
             return None;
         }
-        let has_work = self.direct.is_some() || next != Next::Wait || !self.files.is_empty() || !self.loads.is_empty();
+        let has_work = self.direct.is_some() || next != Next::Wait || !self.files.is_empty() || !self.loads.is_empty() || !self.verifications.is_empty();
         if needs_load {
             return has_work.then_some(Job::Load);
         }
@@ -160,19 +168,21 @@ impl Actor {
         match next {
             Next::Start(QueuedWork::Invocation(invocation)) => Some(Job::Call(invocation)),
             Next::Start(QueuedWork::ManualUpdate(_)) => Some(Job::Snapshot),
-            Next::Wait => None,
+            Next::Wait => self.verifications.pop().map(Job::Verify),
         }
     }
 
     /// Answers what needed the worker in memory and idle.
     fn serve_loaded(&mut self) -> bool {
-        if self.files.is_empty() && self.loads.is_empty() {
+        let refused = self.loaded.is_none() && !self.verifications.is_empty();
+        if self.files.is_empty() && self.loads.is_empty() && !refused {
             return false;
         }
         let Some(loaded) = &self.loaded else {
             let error = self.refusal();
             self.loads.drain(..).for_each(|reply| drop(reply.send(Err(error.clone()))));
             self.files.drain(..).for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
+            self.verifications.drain(..).for_each(|reply| drop(reply.send(Err(error.clone()))));
             return true;
         };
         self.loads.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
@@ -219,7 +229,9 @@ impl Actor {
         self.visible.busy.store(true, Ordering::Release);
         let saving = matches!(job, Job::Snapshot);
         let (answers, mut answered) = mpsc::unbounded_channel();
-        let scene = Scene { shared: self.shared.clone(), writer: self.writer.clone(), answers };
+        let checkpoint = if matches!(job, Job::Load) { self.checkpoints.for_load(&self.writer).await } else { None };
+        let started = Instant::now();
+        let scene = Scene { shared: self.shared.clone(), writer: self.writer.clone(), answers, checkpoint };
         let mut running = Box::pin(scene.run(self.loaded.take(), job));
         let stopped = loop {
             tokio::select! {
@@ -232,6 +244,8 @@ impl Actor {
                     self.loaded = loaded;
                     self.visible.loaded.store(self.loaded.is_some(), Ordering::Release);
                     self.after(ended, saving).await;
+                    self.checkpoints.ran(started.elapsed());
+                    self.checkpoint(false).await;
                     return;
                 }
                 Some((key, value)) = answered.recv() => self.answer(&key, &Ok(value)),
@@ -262,6 +276,22 @@ impl Actor {
         }
     }
 
+    /// Takes a checkpoint of the worker if one is due.
+    async fn checkpoint(&mut self, leaving: bool) {
+        let Some(loaded) = self.loaded.as_mut().filter(|_| self.checkpoints.is_due(&self.writer, leaving)) else { return };
+        match self.checkpoints.take(&self.shared, &self.writer, loaded).await {
+            Ok(taken) if taken && self.checkpoints.unloads() => self.unload(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(worker = %self.writer.worker, %error, "a checkpoint failed; the worker is loaded anew");
+                self.unload();
+            }
+        }
+        if leaving {
+            self.checkpoints.settle().await;
+        }
+    }
+
     async fn record_interrupt(&mut self) {
         self.unload();
         self.writer.add(EntryKind::Interrupted);
@@ -273,7 +303,7 @@ impl Actor {
     /// Acts on how a job ended.
     async fn after(&mut self, ended: Ended, saving: bool) {
         match ended {
-            Ended::Ready | Ended::Restart => {}
+            Ended::Ready | Ended::Restart | Ended::Verified => {}
             Ended::Snapshot(result) => self.after_snapshot(result).await,
             Ended::NotLoaded(error) => self.after_refusal(error).await,
             Ended::Suspended(until) => self.suspend(until).await,
@@ -329,6 +359,7 @@ impl Actor {
         }
         let resume = WorkerError::FailedToResumeWorker { worker_id: self.writer.worker.clone(), reason: Box::new(error.clone()) };
         self.loads.drain(..).for_each(|reply| drop(reply.send(Err(error.clone()))));
+        self.verifications.drain(..).for_each(|reply| drop(reply.send(Err(error.clone()))));
         self.files.drain(..).for_each(|(_, reply)| drop(reply.send(Err(resume.clone()))));
         self.answer_all(&resume);
         self.finished = true;
@@ -445,6 +476,7 @@ impl Actor {
             }
             Command::Files(request, reply) => self.files.push((request, reply)),
             Command::Load(reply) => self.loads.push(reply),
+            Command::Verify(reply) => self.verifications.push(reply),
             Command::Delete(reply) => {
                 let deleted = self.delete().await;
                 drop(reply.send(deleted));
@@ -453,6 +485,7 @@ impl Actor {
             Command::Evict if !running => self.evict().await,
             Command::Evict => {}
             Command::Shutdown(done) => {
+                self.checkpoint(true).await;
                 self.unload();
                 if !running {
                     self.commit().await;
@@ -467,6 +500,9 @@ impl Actor {
 
     async fn arrive(&mut self, arrival: Arrival, running: bool) {
         let Arrival { key, function, parameters, trace, reply } = arrival;
+        if let Err(error) = self.checkpoints.recall(&self.writer, &key).await {
+            return reply.refuse(error);
+        }
         match self.writer.with_state(|s| admit(s, &key)) {
             Admission::Answer(outcome) => self.reply_outcome(outcome, reply).await,
             Admission::Refuse(error) => reply.refuse(error),
@@ -665,6 +701,7 @@ impl Actor {
     }
 
     async fn cancel(&mut self, key: &IdempotencyKey) -> Result<bool, WorkerError> {
+        self.checkpoints.recall(&self.writer, key).await?;
         let (queued, done) = self.writer.with_state(|s| {
             let queued = s.pending.iter().any(|p| matches!(&p.work, QueuedWork::Invocation(i) if i.key == *key));
             (queued, s.results.contains_key(key))
@@ -680,6 +717,7 @@ impl Actor {
 
     async fn delete(&mut self) -> Result<(), WorkerError> {
         self.unload();
+        self.checkpoints.settle().await;
         let deleted = self.shared.delete_stored(&self.writer.worker).await;
         self.answer_all(&WorkerError::WorkerNotFound { worker_id: self.writer.worker.clone() });
         self.finished = true;
@@ -692,6 +730,7 @@ impl Actor {
         if !idle || self.writer.with_state(|s| s.is_unfinished()) {
             return;
         }
+        self.checkpoint(true).await;
         self.unload();
         let summary: Bytes = self.writer.with_state(|s| metadata::summary(&self.writer.worker, s));
         if let Err(error) = self.writer.commit_with_summary(summary).await {

@@ -2,6 +2,7 @@
 
 use crate::actor::{Actor, Arrival, Command, Reply, ReplyTo, SHUTDOWN, Visible};
 use crate::calls;
+use crate::checkpoints::Checkpoints;
 use crate::files::{FileAnswer, FileRequest};
 use crate::search::Query;
 use crate::timers::{Due, Timers};
@@ -10,13 +11,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
     Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage, OplogPosition,
-    RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
     Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
     VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
+use emet_runtime::checkpoint::{Checkpoint, CheckpointMode, CheckpointStore};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_storage::{BlobStore, KvStore, LogStore};
@@ -49,11 +51,13 @@ pub struct ExecutorOptions {
     pub max_loaded: usize,
     /// Unfinished workers loaded at the same time after a start.
     pub recovery_parallelism: usize,
+    /// When checkpoints are taken.
+    pub checkpoints: CheckpointMode,
 }
 
 impl Default for ExecutorOptions {
     fn default() -> Self {
-        Self { max_loaded: 1000, recovery_parallelism: 16 }
+        Self { max_loaded: 1000, recovery_parallelism: 16, checkpoints: CheckpointMode::default() }
     }
 }
 
@@ -68,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) log: Arc<dyn LogStore>,
     pub(crate) cache: ComponentCache,
+    pub(crate) checkpoints: CheckpointStore,
+    mode: CheckpointMode,
     components: Arc<dyn Components>,
     known: Mutex<HashMap<VersionedComponentId, Arc<Component>>>,
     actors: Mutex<HashMap<WorkerId, Slot>>,
@@ -110,6 +116,8 @@ impl Executor {
         let shared = Arc::new_cyclic(|this| Shared {
             components: node.components.clone(),
             timers: Timers::new(stores.kv.clone()),
+            checkpoints: CheckpointStore::new(stores.blobs, stores.kv, stores.log.clone()),
+            mode: options.checkpoints,
             log: stores.log,
             cache,
             known: Mutex::new(HashMap::new()),
@@ -286,9 +294,9 @@ impl Shared {
 
     async fn make(&self, worker: &WorkerId, making: Option<Making>) -> Result<Handle, WorkerError> {
         let head = self.log.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
-        let state = match &head {
-            Some(_) => read_state(self.log.as_ref(), worker).await?,
-            None => WorkerState::default(),
+        let (state, checkpoint) = match &head {
+            Some(_) => self.state(worker).await?,
+            None => (WorkerState::default(), None),
         };
         let exists = head.as_ref().is_some_and(|h| h.last > 0);
         let making = match (exists, making) {
@@ -303,6 +311,9 @@ impl Shared {
         let payloads = Payloads::new(self.node.blobs.clone(), worker);
         let unfinished = head.is_some_and(|h| h.unfinished);
         let writer = Arc::new(OplogWriter::new(worker.clone(), self.log.clone(), payloads, self.epoch, state, unfinished));
+        if let Some(checkpoint) = &checkpoint {
+            writer.fold_from(checkpoint.state.clone());
+        }
         if let (Some(making), Some(component)) = (making, component) {
             writer.add(EntryKind::Create(Box::new(Create {
                 worker_id: worker.clone(),
@@ -316,9 +327,18 @@ impl Shared {
         }
         let (sender, mailbox) = mpsc::unbounded_channel();
         let visible = Arc::new(Visible::default());
-        let actor = Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox);
+        let checkpoints = Checkpoints::new(self.mode, self.checkpoints.clone(), checkpoint);
+        let actor = Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox, checkpoints);
         tokio::spawn(actor.run());
         Ok(Handle { sender, writer, visible, used: Arc::default() })
+    }
+
+    /// What the log of a worker adds up to, and the newest checkpoint of it.
+    pub(crate) async fn state(&self, worker: &WorkerId) -> Result<(WorkerState, Option<Checkpoint>), WorkerError> {
+        match self.mode {
+            CheckpointMode::Off => Ok((read_state(self.log.as_ref(), worker).await?, None)),
+            CheckpointMode::On | CheckpointMode::Always => self.checkpoints.state(worker).await,
+        }
     }
 
     /// Asks the actor of a worker; one that ends at that moment is made again.
@@ -420,6 +440,8 @@ impl Shared {
 
     /// Removes everything that belongs to a worker.
     pub(crate) async fn delete_stored(&self, worker: &WorkerId) -> Result<(), WorkerError> {
+        // First what relies on the log: without it, the log alone says what the worker is.
+        self.checkpoints.delete(worker).await?;
         self.log.delete(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
         self.node.blobs.delete_prefix(&prefix).await.map_err(|e| WorkerError::unknown(e.to_string()))?;
@@ -482,7 +504,7 @@ impl Executor {
         let live = self.shared.actors.lock().get(worker).and_then(|s| s.get()).map(|h| h.writer.with_state(|s| s.version));
         let version = match live {
             Some(version) => version,
-            None => read_state(self.shared.log.as_ref(), worker).await?.version,
+            None => self.shared.state(worker).await?.0.version,
         };
         let id = VersionedComponentId { component_id: worker.component_id, version };
         let component = self.shared.component(id).await?;
@@ -525,7 +547,7 @@ impl Workers for Executor {
         if let Some(live) = self.shared.live_metadata(&worker) {
             return Ok(live);
         }
-        let state = read_state(self.shared.log.as_ref(), &worker).await?;
+        let (state, _) = self.shared.state(&worker).await?;
         match state.create {
             Some(_) => Ok(metadata::metadata(&worker, &state)),
             None => Err(WorkerError::WorkerNotFound { worker_id: worker }),
@@ -600,6 +622,10 @@ impl Workers for Executor {
             }
         }
         Ok(completed)
+    }
+
+    async fn verify(&self, worker: WorkerId) -> Result<Verification, WorkerError> {
+        self.shared.ask(&worker, || None, Command::Verify).await
     }
 
     async fn revert(&self, worker: WorkerId, target: RevertTarget) -> Result<(), WorkerError> {

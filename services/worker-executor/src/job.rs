@@ -3,10 +3,14 @@
 //! A job owns the instance while it runs. It can be dropped at any point: what the guest did is in
 //! the log writer, and the log is what the worker is rebuilt from.
 
+use crate::actor::Reply;
+use crate::checkpoints::fitting;
 use crate::executor::Shared;
+use emet_api::Verification;
 use emet_engine::{Load, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
 use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
+use emet_runtime::checkpoint::Checkpoint;
 use emet_runtime::files::WorkerFiles;
 use emet_runtime::log::{Journal, OplogWriter};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, WorkerCtx};
@@ -29,6 +33,8 @@ pub(crate) enum Job {
     Call(Invocation),
     /// Save the state for a manual update.
     Snapshot,
+    /// Compare the instance with a replay of the whole log.
+    Verify(Reply<Verification>),
 }
 
 /// How a job ended.
@@ -37,6 +43,8 @@ pub(crate) enum Ended {
     Ready,
     /// Snapshot of the state.
     Snapshot(Result<Vec<u8>, String>),
+    /// The comparison was answered.
+    Verified,
     /// The worker cannot be made ready; its log is as it was.
     NotLoaded(WorkerError),
     /// The instance waits for a time or a promise and was given up.
@@ -59,19 +67,22 @@ pub(crate) struct Scene {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<OplogWriter>,
     pub(crate) answers: Answers,
+    /// The newest checkpoint, for a load.
+    pub(crate) checkpoint: Option<Checkpoint>,
 }
 
 impl Scene {
     /// Runs a job. The instance comes back if it can be used again.
-    pub(crate) async fn run(self, loaded: Option<Loaded>, job: Job) -> (Option<Loaded>, Ended) {
+    pub(crate) async fn run(mut self, loaded: Option<Loaded>, job: Job) -> (Option<Loaded>, Ended) {
         let mut loaded = loaded;
         let ended = match job {
             Job::Load => self.load(&mut loaded).await,
             Job::Call(invocation) => self.start(&mut loaded, invocation).await,
             Job::Snapshot => self.snapshot(&mut loaded).await,
+            Job::Verify(reply) => self.verify(&mut loaded, reply).await,
         };
         match ended {
-            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)))) => (loaded, ended),
+            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)) | Ended::Verified)) => (loaded, ended),
             Ok(ended) => (None, ended),
             Err(error) => {
                 let ended = self.classify(&error);
@@ -82,7 +93,7 @@ impl Scene {
 
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
-    async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
+    async fn load(&mut self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
         // Replay reads the store up to the last index, so requests that were only added must be in it.
         self.writer.commit().await.map_err(Stop::from)?;
         let plan = self.writer.with_state(load_plan);
@@ -92,23 +103,81 @@ impl Scene {
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
         let place = self.shared.place().await;
-        let ctx = match self.context(&prepared, &plan).await {
-            Ok(ctx) => ctx,
+        if let Some((restored, _)) = self.restore(&prepared, &plan).await {
+            let loaded = slot.insert(Loaded { instance: restored, _place: place });
+            match self.replay(&mut loaded.instance).await {
+                Err(error) if matches!(Stop::find(&error), Some(Stop::Diverged { .. })) => {
+                    tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; the whole log is replayed");
+                }
+                ended => return ended,
+            }
+            *slot = None;
+            let place = self.shared.place().await;
+            return self.load_from_start(slot, prepared, &plan, place).await;
+        }
+        self.load_from_start(slot, prepared, &plan, place).await
+    }
+
+    async fn load_from_start(
+        &self,
+        slot: &mut Option<Loaded>,
+        prepared: Arc<Prepared>,
+        plan: &Load,
+        place: OwnedSemaphorePermit,
+    ) -> wasmtime::Result<Ended> {
+        let instance = match self.fresh(prepared, plan).await? {
+            Ok(instance) => instance,
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
-        let mut instance = Instance::new(prepared, ctx).await?;
-        if plan.snapshot.is_some() {
-            self.load_snapshot(&mut instance, &plan).await?;
-        }
         let loaded = slot.insert(Loaded { instance, _place: place });
         self.replay(&mut loaded.instance).await
     }
 
-    async fn context(&self, prepared: &Prepared, plan: &Load) -> Result<WorkerCtx, WorkerError> {
+    /// An instance at the start of the log.
+    pub(crate) async fn fresh(&self, prepared: Arc<Prepared>, plan: &Load) -> wasmtime::Result<Result<Instance, WorkerError>> {
+        let ctx = match self.context(&prepared, plan, None).await {
+            Ok(ctx) => ctx,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut instance = Instance::new(prepared, ctx).await?;
+        if plan.snapshot.is_some() {
+            self.load_snapshot(&mut instance, plan).await?;
+        }
+        Ok(Ok(instance))
+    }
+
+    /// An instance with the state of the newest checkpoint that fits, and its index; none if there
+    /// is none.
+    pub(crate) async fn restore(&mut self, prepared: &Arc<Prepared>, plan: &Load) -> Option<(Instance, OplogIndex)> {
+        let (store, tag) = (&self.shared.checkpoints, self.shared.cache.tag());
+        let checkpoint = fitting(store, &self.writer, self.checkpoint.take(), plan, prepared, tag).await?;
+        let restored = match self.context(prepared, plan, Some(&checkpoint)).await {
+            Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint).await.map_err(|e| format!("{e:#}")),
+            Err(error) => Err(error.to_string()),
+        };
+        match restored {
+            Ok(instance) => Some((instance, checkpoint.binding.index)),
+            Err(reason) => {
+                let index = checkpoint.binding.index;
+                tracing::warn!(worker = %self.writer.worker, index, %reason, "a checkpoint cannot be used; the log is replayed");
+                None
+            }
+        }
+    }
+
+    /// The context of an instance, with the files of a checkpoint or else the initial ones.
+    async fn context(&self, prepared: &Prepared, plan: &Load, checkpoint: Option<&Checkpoint>) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
-        let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
-        let read_only = placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?;
+        let read_only = match checkpoint {
+            Some(checkpoint) => {
+                files.restore(checkpoint, &prepared.metadata.files, node.blobs.as_ref()).await.map_err(WorkerError::unknown)?
+            }
+            None => {
+                let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
+                placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?
+            }
+        };
         let (create, target, memory) = self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
         let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
         let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, target, plan.skipped.clone()));
@@ -143,7 +212,7 @@ impl Scene {
         Ok(())
     }
 
-    async fn replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
+    pub(crate) async fn replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
         loop {
             let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
             match entry.kind {

@@ -6,6 +6,7 @@
 
 mod actor;
 mod calls;
+mod checkpoints;
 mod executor;
 mod files;
 mod fork;
@@ -15,5 +16,6 @@ mod metadata;
 mod public;
 mod search;
 mod timers;
+mod verify;
 
 pub use executor::{Executor, ExecutorOptions, Stores};

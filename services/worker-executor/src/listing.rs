@@ -6,7 +6,7 @@ use crate::executor::Shared;
 use crate::metadata::metadata;
 use emet_api::{Cursor, WorkerPage};
 use emet_model::{ComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata};
-use emet_runtime::log::{log_failure, read_state};
+use emet_runtime::log::log_failure;
 use emet_storage::{Head, LogKey};
 
 /// Logs looked at per step.
@@ -51,6 +51,6 @@ async fn show(shared: &Shared, component: ComponentId, key: LogKey, head: &Head)
     if let Some(metadata) = cached.and_then(|s| serde_json::from_slice(&s.data).ok()) {
         return Ok(Some(metadata));
     }
-    let state = read_state(shared.log.as_ref(), &worker).await?;
+    let (state, _) = shared.state(&worker).await?;
     Ok(state.create.is_some().then(|| metadata(&worker, &state)))
 }

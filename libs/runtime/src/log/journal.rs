@@ -38,6 +38,8 @@ pub struct Journal {
     pub retry_policy: Option<RetryPolicy>,
     /// Added when the replay ends: what it proves.
     at_end: Option<EntryKind>,
+    /// Whether the guest has done anything yet that is recorded or replayed.
+    touched: bool,
 }
 
 type Result<T> = std::result::Result<T, wasmtime::Error>;
@@ -62,12 +64,24 @@ impl Journal {
             current_trace: Vec::new(),
             retry_policy: None,
             at_end: None,
+            touched: false,
         }
     }
 
     /// Whether everything recorded was consumed, so that host functions act.
     pub fn is_live(&self) -> bool {
         self.cursor.is_live()
+    }
+
+    /// Whether the guest has done anything yet that is recorded or replayed.
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// Goes on after an index, as if everything up to it had been replayed.
+    pub fn resume_after(&mut self, index: OplogIndex, last_effect: OplogIndex, level: PersistenceLevel) {
+        self.cursor = ReplayCursor::resume(index, last_effect, self.cursor.target(), self.cursor.skipped().clone());
+        self.level = level;
     }
 
     /// The present persistence level.
@@ -100,6 +114,7 @@ impl Journal {
     /// The recorded response of this call; none: it is to be executed, then given to
     /// [`Self::record`].
     pub async fn replay<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>) -> Result<Option<Resp>> {
+        self.touched = true;
         if !self.records(function.kind) {
             return Ok(None);
         }
@@ -165,6 +180,7 @@ impl Journal {
 
     /// Announces a remote write, or replays its announcement (guest spec 2.10).
     pub async fn announce(&mut self) -> Result<OplogIndex> {
+        self.touched = true;
         if !self.recording || self.level == PersistenceLevel::Nothing {
             return Ok(0);
         }
@@ -207,6 +223,7 @@ impl Journal {
 
     /// Adds a marker, or consumes the recorded one; gives its index.
     pub async fn marker(&mut self, kind: EntryKind) -> Result<OplogIndex> {
+        self.touched = true;
         if !self.recording {
             return Ok(self.writer.last_index());
         }
@@ -263,6 +280,7 @@ impl Journal {
 
     /// Output of the guest: recorded when live, unless it was recorded before a crash.
     pub fn log(&mut self, level: LogLevel, context: &str, message: &str) {
+        self.touched = true;
         if !self.is_live() || self.cursor.was_logged(level, context, message) {
             return;
         }

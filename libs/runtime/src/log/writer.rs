@@ -3,8 +3,8 @@
 use super::{EventHub, Payloads};
 use bytes::Bytes;
 use emet_api::WorkerEvent;
-use emet_model::{OplogIndex, Timestamp, WorkerError, WorkerId};
-use emet_oplog::{Entry, EntryKind, Fold, LogLevel, WorkerState, codec};
+use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
+use emet_oplog::{Entry, EntryKind, Fold, LogLevel, Outcome, WorkerState, codec};
 use emet_storage::{Append, LogError, LogKey, LogStore, Summary};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct OplogWriter {
     store: Arc<dyn LogStore>,
     key: LogKey,
     epoch: u64,
+    /// A state that the log was folded from, to be folded from again.
+    base: Mutex<Option<WorkerState>>,
     inner: Mutex<Inner>,
     /// Held by the one append that is under way.
     appending: Arc<tokio::sync::Mutex<()>>,
@@ -61,10 +63,15 @@ pub fn log_failure(error: &LogError) -> WorkerError {
 
 /// Reads a stored log and folds it; a worker without entries has an empty state.
 pub async fn read_state(store: &dyn LogStore, worker: &WorkerId) -> Result<WorkerState, WorkerError> {
+    read_state_from(store, worker, None).await
+}
+
+/// As [`read_state`], going on from a state that was folded before.
+pub async fn read_state_from(store: &dyn LogStore, worker: &WorkerId, base: Option<WorkerState>) -> Result<WorkerState, WorkerError> {
     let key = log_key(worker);
-    let mut fold = Fold::new();
+    let mut fold = base.map_or_else(Fold::new, Fold::from_base);
     loop {
-        let mut next = 1;
+        let mut next = fold.state().index + 1;
         loop {
             let records = store.read(&key, next, READ_CHUNK).await.map_err(|e| log_failure(&e))?;
             let read = records.len();
@@ -109,6 +116,7 @@ impl OplogWriter {
             events: EventHub::default(),
             store,
             epoch,
+            base: Mutex::new(None),
             inner: Mutex::new(Inner {
                 fold: Fold::from_state(state),
                 buffer: Vec::new(),
@@ -130,6 +138,21 @@ impl OplogWriter {
         inner.fold.apply(index, &entry);
         inner.buffer.push(bytes);
         index
+    }
+
+    /// Keeps a state of a checkpoint, which spares folding the log from its start.
+    pub fn fold_from(&self, base: WorkerState) {
+        *self.base.lock() = Some(base);
+    }
+
+    /// Forgets results up to an index, which are in the store of results now.
+    pub fn put_results_aside(&self, until: OplogIndex) {
+        self.inner.lock().fold.put_results_aside(until);
+    }
+
+    /// Takes a result in again from the store of results.
+    pub fn recall(&self, key: IdempotencyKey, outcome: Outcome) {
+        self.inner.lock().fold.recall(key, outcome);
     }
 
     /// Index of the last added entry.
@@ -205,7 +228,8 @@ impl OplogWriter {
     pub async fn refold(&self) -> Result<(), WorkerError> {
         // No append may end between reading the store and taking the buffer over.
         let _turn = self.appending.lock().await;
-        let mut fold = Fold::from_state(read_state(self.store.as_ref(), &self.worker).await?);
+        let base = self.base.lock().clone();
+        let mut fold = Fold::from_state(read_state_from(self.store.as_ref(), &self.worker, base).await?);
         let mut inner = self.inner.lock();
         for bytes in &inner.buffer {
             let index = fold.state().index + 1;
