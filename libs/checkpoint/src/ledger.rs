@@ -24,7 +24,6 @@ pub(crate) const RAISE: &str = "raise";
 const FIRST: u64 = 16;
 
 const ENTRIES: u32 = 0;
-const KINDS: u32 = 1;
 const HIGHEST_GLOBAL: u32 = 0;
 const RETURNS_KIND: u32 = 2;
 
@@ -38,6 +37,8 @@ pub(crate) fn module(kinds: u32) -> Module {
     let mut functions = FunctionSection::new();
     let mut code = CodeSection::new();
     let mut exports = ExportSection::new();
+    let first = 5;
+    let insert = |s: &mut InstructionSink<'_>| insert(s, first, kinds);
     let parts: [(&str, u32, &dyn Fn(&mut InstructionSink<'_>)); 5] = [
         (INSERT, 0, &insert),
         (REMOVE, 1, &remove),
@@ -60,14 +61,13 @@ pub(crate) fn module(kinds: u32) -> Module {
         code.function(&function);
     }
     let mut elements = ElementSection::new();
-    let first = u32::try_from(parts.len()).unwrap_or(0);
     let returning: Vec<u32> = (first..=first + kinds).collect();
-    elements.active(Some(KINDS), &ConstExpr::i32_const(0), Elements::Functions(returning.into()));
+    elements.declared(Elements::Functions(returning.into()));
     let mut module = Module::new();
     module
         .section(&types)
         .section(&functions)
-        .section(&tables(kinds))
+        .section(&tables())
         .section(&globals())
         .section(&exports)
         .section(&elements)
@@ -75,17 +75,16 @@ pub(crate) fn module(kinds: u32) -> Module {
     module
 }
 
-fn tables(kinds: u32) -> TableSection {
+/// One table only: more in a module do not fit the pool of instances.
+fn tables() -> TableSection {
     let mut tables = TableSection::new();
-    for minimum in [FIRST, u64::from(kinds) + 1] {
-        tables.table(TableType {
-            element_type: RefType::FUNCREF,
-            table64: false,
-            minimum,
-            maximum: None,
-            shared: false,
-        });
-    }
+    tables.table(TableType {
+        element_type: RefType::FUNCREF,
+        table64: false,
+        minimum: FIRST,
+        maximum: None,
+        shared: false,
+    });
     tables
 }
 
@@ -98,7 +97,7 @@ fn globals() -> GlobalSection {
     globals
 }
 
-fn insert(s: &mut InstructionSink<'_>) {
+fn insert(s: &mut InstructionSink<'_>, first: u32, kinds: u32) {
     s.local_get(1).table_size(ENTRIES).i32_ge_u().if_(BlockType::Empty);
     // Growing by what there is makes the cost of many entries linear.
     s.ref_null(HeapType::FUNC)
@@ -109,7 +108,10 @@ fn insert(s: &mut InstructionSink<'_>) {
         .if_(BlockType::Empty);
     s.i32_const(-1).global_set(HIGHEST_GLOBAL).return_();
     s.end().end();
-    s.local_get(1).local_get(0).table_get(KINDS).table_set(ENTRIES);
+    for kind in 0..=kinds {
+        s.local_get(0).i32_const(kind.cast_signed()).i32_eq().if_(BlockType::Empty);
+        s.local_get(1).ref_func(first + kind).table_set(ENTRIES).end();
+    }
     s.local_get(1).call(4);
 }
 

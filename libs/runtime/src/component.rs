@@ -145,7 +145,14 @@ impl ComponentCache {
     /// Compiles a binary and keeps the artefact. Called after an upload, and where one is missing.
     pub async fn compile(&self, digest: &str, wasm: Bytes) -> Result<Bytes, String> {
         let (engine, rewriting) = (self.engine.clone(), self.rewriting);
-        let compiled = tokio::task::spawn_blocking(move || make_artefact(&engine, &wasm, rewriting));
+        let compiled = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, String> {
+            // What was added may exceed a limit of the engine that the component itself keeps.
+            let rewritten = if rewriting { Some(make_artefact(&engine, &wasm, true)?) } else { None };
+            match rewritten.filter(|artefact| open_artefact(&engine, artefact).is_ok()) {
+                Some(artefact) => Ok(artefact),
+                None => make_artefact(&engine, &wasm, false),
+            }
+        });
         let artefact: Bytes = compiled.await.map_err(|e| e.to_string())??.into();
         let key = artefact_key(digest, &self.tag);
         self.blobs.put(&key, artefact.clone()).await.map_err(|e| e.to_string())?;
