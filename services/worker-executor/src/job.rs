@@ -95,15 +95,16 @@ impl Scene {
     /// of an invocation.
     async fn load(&mut self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
         // Replay reads the store up to the last index, so requests that were only added must be in it.
+        // Others may be added while the worker is made ready: they have their turn after it.
         self.writer.commit().await.map_err(Stop::from)?;
-        let plan = self.writer.with_state(load_plan);
+        let (plan, end) = self.writer.with_state(|s| (load_plan(s), s.index));
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = match self.shared.cache.get(id).await {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
         let place = self.shared.place().await;
-        if let Some((restored, _)) = self.restore(&prepared, &plan).await {
+        if let Some((restored, _)) = self.restore(&prepared, &plan, end).await {
             let loaded = slot.insert(Loaded { instance: restored, _place: place });
             match self.replay(&mut loaded.instance).await {
                 Err(error) if matches!(Stop::find(&error), Some(Stop::Diverged { .. })) => {
@@ -113,19 +114,19 @@ impl Scene {
             }
             *slot = None;
             let place = self.shared.place().await;
-            return self.load_from_start(slot, prepared, &plan, place).await;
+            return self.load_from_start(slot, prepared, (&plan, end), place).await;
         }
-        self.load_from_start(slot, prepared, &plan, place).await
+        self.load_from_start(slot, prepared, (&plan, end), place).await
     }
 
     async fn load_from_start(
         &self,
         slot: &mut Option<Loaded>,
         prepared: Arc<Prepared>,
-        plan: &Load,
+        (plan, end): (&Load, OplogIndex),
         place: OwnedSemaphorePermit,
     ) -> wasmtime::Result<Ended> {
-        let instance = match self.fresh(prepared, plan).await? {
+        let instance = match self.fresh(prepared, plan, end).await? {
             Ok(instance) => instance,
             Err(error) => return Ok(Ended::NotLoaded(error)),
         };
@@ -133,9 +134,9 @@ impl Scene {
         self.replay(&mut loaded.instance).await
     }
 
-    /// An instance at the start of the log.
-    pub(crate) async fn fresh(&self, prepared: Arc<Prepared>, plan: &Load) -> wasmtime::Result<Result<Instance, WorkerError>> {
-        let ctx = match self.context(&prepared, plan, None).await {
+    /// An instance at the start of the log, whose last index to be replayed is given.
+    pub(crate) async fn fresh(&self, prepared: Arc<Prepared>, plan: &Load, end: OplogIndex) -> wasmtime::Result<Result<Instance, WorkerError>> {
+        let ctx = match self.context(&prepared, plan, end, None).await {
             Ok(ctx) => ctx,
             Err(error) => return Ok(Err(error)),
         };
@@ -148,10 +149,10 @@ impl Scene {
 
     /// An instance with the state of the newest checkpoint that fits, and its index; none if there
     /// is none.
-    pub(crate) async fn restore(&mut self, prepared: &Arc<Prepared>, plan: &Load) -> Option<(Instance, OplogIndex)> {
+    pub(crate) async fn restore(&mut self, prepared: &Arc<Prepared>, plan: &Load, end: OplogIndex) -> Option<(Instance, OplogIndex)> {
         let (store, tag) = (&self.shared.checkpoints, self.shared.cache.tag());
         let checkpoint = fitting(store, &self.writer, self.checkpoint.take(), plan, prepared, tag).await?;
-        let restored = match self.context(prepared, plan, Some(&checkpoint)).await {
+        let restored = match self.context(prepared, plan, end, Some(&checkpoint)).await {
             Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint).await.map_err(|e| format!("{e:#}")),
             Err(error) => Err(error.to_string()),
         };
@@ -166,7 +167,13 @@ impl Scene {
     }
 
     /// The context of an instance, with the files of a checkpoint or else the initial ones.
-    async fn context(&self, prepared: &Prepared, plan: &Load, checkpoint: Option<&Checkpoint>) -> Result<WorkerCtx, WorkerError> {
+    async fn context(
+        &self,
+        prepared: &Prepared,
+        plan: &Load,
+        end: OplogIndex,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
         let read_only = match checkpoint {
@@ -178,9 +185,9 @@ impl Scene {
                 placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?
             }
         };
-        let (create, target, memory) = self.writer.with_state(|s| (s.create.clone(), s.index, s.memory));
+        let (create, memory) = self.writer.with_state(|s| (s.create.clone(), s.memory));
         let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
-        let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, target, plan.skipped.clone()));
+        let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, end, plan.skipped.clone()));
         if let Some(update) = &plan.update {
             journal.at_end(EntryKind::SuccessfulUpdate {
                 target: update.target,

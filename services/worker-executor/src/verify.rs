@@ -28,12 +28,12 @@ impl Scene {
             Captured::NotNow(reason) => return Ok(not_compared(last, reason)),
         };
         let plan = self.writer.with_state(load_plan);
-        let replayed = match self.replayed(&plan, false).await? {
+        let replayed = match self.replayed(&plan, last, false).await? {
             Some((capture, _)) => capture,
             None => return Ok(not_compared(last, "the log could not be replayed to its end".into())),
         };
         let mut differences = present.differences(&replayed);
-        let restored = self.replayed(&plan, true).await?;
+        let restored = self.replayed(&plan, last, true).await?;
         if let Some((capture, _)) = &restored {
             let found = capture.differences(&replayed);
             differences.extend(found.into_iter().map(|difference| format!("after the checkpoint: {difference}")));
@@ -47,15 +47,15 @@ impl Scene {
 
     /// The state after a replay to the end, of the whole log or of what follows the newest
     /// checkpoint, and that checkpoint's index.
-    async fn replayed(&mut self, plan: &Load, from_checkpoint: bool) -> wasmtime::Result<Option<(Box<Capture>, OplogIndex)>> {
+    async fn replayed(&mut self, plan: &Load, end: OplogIndex, from_checkpoint: bool) -> wasmtime::Result<Option<(Box<Capture>, OplogIndex)>> {
         let id = emet_model::VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = self.shared.cache.get(id).await.map_err(Stop::from)?;
         let (mut instance, index) = if from_checkpoint {
             self.checkpoint = self.shared.checkpoints.newest(&self.writer.worker, OplogIndex::MAX).await;
-            let Some(restored) = self.restore(&prepared, plan).await else { return Ok(None) };
+            let Some(restored) = self.restore(&prepared, plan, end).await else { return Ok(None) };
             restored
         } else {
-            (self.fresh(prepared, plan).await?.map_err(Stop::from)?, 0)
+            (self.fresh(prepared, plan, end).await?.map_err(Stop::from)?, 0)
         };
         if !matches!(self.replay(&mut instance).await?, Ended::Ready) {
             return Ok(None);
