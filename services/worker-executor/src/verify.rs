@@ -5,8 +5,12 @@ use crate::job::{Ended, Loaded, Scene};
 use emet_api::Verification;
 use emet_engine::{Load, load_plan};
 use emet_model::{OplogIndex, WorkerError};
+use emet_oplog::{EntryKind, PersistenceLevel};
 use emet_runtime::checkpoint::{Capture, Captured};
 use emet_runtime::{Instance, Stop};
+
+/// Entries read at a time.
+const CHUNK: usize = 2048;
 
 impl Scene {
     /// Answers with the comparison; the instance stays as it was.
@@ -27,6 +31,9 @@ impl Scene {
             Captured::Taken(capture) => capture,
             Captured::NotNow(reason) => return Ok(not_compared(last, reason)),
         };
+        if self.records_nothing_somewhere(last).await.map_err(Stop::from)? {
+            return Ok(not_compared(last, "the worker has switched recording off, so a replay would act again".into()));
+        }
         let plan = self.writer.with_state(load_plan);
         let replayed = match self.replayed(&plan, last, false).await? {
             Some((capture, _)) => capture,
@@ -43,6 +50,20 @@ impl Scene {
         }
         let checkpoint = restored.map(|(_, index)| index);
         Ok(Verification { last_oplog_index: last, checkpoint, equal: differences.is_empty(), differences, not_compared: None })
+    }
+
+    /// Whether the worker has ever executed something without recording it.
+    async fn records_nothing_somewhere(&self, last: OplogIndex) -> Result<bool, WorkerError> {
+        let mut from = 1;
+        while from <= last {
+            let entries = self.writer.read(from, CHUNK).await?;
+            let Some((end, _)) = entries.last() else { break };
+            from = end + 1;
+            if entries.iter().any(|(_, entry)| entry.kind == EntryKind::ChangePersistenceLevel(PersistenceLevel::Nothing)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The state after a replay to the end, of the whole log or of what follows the newest
