@@ -1,6 +1,7 @@
 # Emet. `make help` lists the targets.
 CARGO ?= cargo
 BENCH_ARGS ?=
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help setup build demo test verify fix bench
 help: ## This list
@@ -13,10 +14,14 @@ build: setup ## The `emet` binary, as `make demo` and `make test` use it
 	$(CARGO) build --workspace
 
 demo: build ## Upload, invoke, kill -9 in the middle, go on
-	@scripts/demo.sh target/debug/emet
+	@scripts/demo.sh $(TARGET_DIR)/debug/emet
 
 test: build ## All tests
 	$(CARGO) test --workspace
+
+bench: setup ## Every figure beside its yardstick, into target/bench.json; BENCH_ARGS="--only calls --quick"
+	$(CARGO) build --release -p emet -p emet-bench
+	$(TARGET_DIR)/release/emet-bench $(BENCH_ARGS)
 
 verify: build ## Format, lints, tests; changes nothing
 	$(CARGO) fmt --all --check

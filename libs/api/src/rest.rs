@@ -189,5 +189,8 @@ pub enum ErrorBody {
     Worker {
         /// The error union.
         golem_error: WorkerError,
+        /// The same in words, for people.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
     },
 }

@@ -49,7 +49,7 @@ impl fmt::Display for ApiFailure {
         match &self.body {
             ErrorBody::Errors { errors } => f.write_str(&errors.join("\n")),
             ErrorBody::Error { error } => f.write_str(error),
-            ErrorBody::Worker { golem_error } => golem_error.fmt(f),
+            ErrorBody::Worker { golem_error, .. } => golem_error.fmt(f),
         }
     }
 }
@@ -68,7 +68,7 @@ impl ClientError {
     pub fn worker_error(&self) -> Option<&WorkerError> {
         match self {
             Self::Api(failure) => match &failure.body {
-                ErrorBody::Worker { golem_error } => Some(golem_error),
+                ErrorBody::Worker { golem_error, .. } => Some(golem_error),
                 _ => None,
             },
             _ => None,

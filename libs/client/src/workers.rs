@@ -188,6 +188,8 @@ impl Client {
         count: u64,
     ) -> Result<OplogPage, ClientError> {
         parameters.push(("count", count.to_string()));
+        // This client takes every type of entry by its own name.
+        parameters.push(("kinds", "all".to_owned()));
         let request = self.get(&format!("{}/oplog", worker_path(worker)));
         self.json(request.query(&parameters)).await
     }

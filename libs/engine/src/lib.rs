@@ -2,11 +2,13 @@
 //! worker actor carries them out.
 
 mod admission;
+mod control;
 mod failure;
 mod recovery;
 mod updates;
 
 pub use admission::{Admission, admit};
+pub use control::{Cause, OnInterrupt, on_interrupt, wakes};
 pub use failure::{AfterFailure, after_failure};
 pub use recovery::{AfterAnnouncement, Load, Next, after_announcement, fits, load_plan, next};
-pub use updates::check_update;
+pub use updates::{check_update, updates_in_vain};

@@ -40,7 +40,12 @@ impl ReplayCursor {
 
     /// A replay of what follows an index, as if everything up to it had been consumed, of which
     /// `last_consumed` came last.
-    pub fn resume(after: OplogIndex, last_consumed: OplogIndex, target: OplogIndex, skipped: Regions) -> Self {
+    pub fn resume(
+        after: OplogIndex,
+        last_consumed: OplogIndex,
+        target: OplogIndex,
+        skipped: Regions,
+    ) -> Self {
         Self { last_consumed, ..Self::new(after.saturating_add(1), target, skipped) }
     }
 

@@ -5,18 +5,21 @@
 //! * [`Entry`] and [`codec`]: what is recorded, and its bytes (docs/format/oplog.md)
 //! * [`Regions`]: parts of the log that replay leaves out
 //! * [`WorkerState`]: the fold of a log into status, queue, results, version
+//! * [`summary`]: its cached form, so that only newer entries need be folded
 //! * [`ReplayCursor`]: hands the recorded entries to a guest that runs again (law L4)
 
 mod cursor;
 mod entry;
 mod regions;
-mod saved;
 mod state;
 
 pub mod codec;
+pub mod summary;
 
 pub use cursor::{ReplayCursor, Step};
 pub use entry::*;
 pub use regions::Regions;
-pub use saved::{decode_state, encode_state};
-pub use state::{Current, Fold, LastError, OpenWrite, Outcome, Pending, PendingUpdate, QueuedWork, Snapshot, WorkerState};
+pub use state::{
+    Current, Finished, Fold, LastError, OpenWrite, Outcome, Pending, PendingUpdate, QueuedWork,
+    Snapshot, WorkerState,
+};

@@ -25,6 +25,15 @@ impl Outcome {
     }
 }
 
+/// What became of a finished invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Index of its start, which tells the function.
+    pub start: OplogIndex,
+    /// Its result.
+    pub outcome: Outcome,
+}
+
 /// The invocation that was started and has not returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Current {
@@ -116,8 +125,8 @@ pub struct WorkerState {
     /// Updates applied or given up, in order.
     pub finished_updates: Vec<UpdateRecord>,
     /// Results by key; those at indexes up to `results_stored` may be missing.
-    pub results: HashMap<IdempotencyKey, Outcome>,
-    /// Results up to this index were put aside in the store of results (docs/checkpoints.md).
+    pub results: HashMap<IdempotencyKey, Finished>,
+    /// Results up to this index are kept apart (docs/checkpoints.md), so that the state stays small.
     pub results_stored: OplogIndex,
     /// The invocation being executed.
     pub current: Option<Current>,
@@ -148,6 +157,7 @@ pub struct WorkerState {
     pub(crate) phase: Phase,
 }
 
+/// What the latest entries say about the execution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     #[default]
@@ -175,6 +185,9 @@ impl WorkerState {
 
     /// Whether the worker has something to do by itself, so that a restarted node must load it.
     pub fn is_unfinished(&self) -> bool {
+        if !self.pending_updates.is_empty() && self.phase != Phase::Exited {
+            return true;
+        }
         match self.phase {
             Phase::Active => self.current.is_some() || !self.pending.is_empty(),
             Phase::Retrying => true,
@@ -182,9 +195,9 @@ impl WorkerState {
         }
     }
 
-    /// Forgets results up to an index, which were stored elsewhere.
+    /// Forgets results up to an index, which are kept apart from now on.
     pub fn put_results_aside(&mut self, until: OplogIndex) {
-        self.results.retain(|_, outcome| outcome.index() > until);
+        self.results.retain(|_, finished| finished.outcome.index() > until);
         self.results_stored = self.results_stored.max(until);
     }
 
@@ -265,8 +278,8 @@ impl WorkerState {
     }
 
     fn answer(&mut self, outcome: Outcome) {
-        if let Some(key) = self.current.as_ref().map(|c| c.key.clone()) {
-            self.results.insert(key, outcome);
+        if let Some(current) = &self.current {
+            self.results.insert(current.key.clone(), Finished { start: current.index, outcome });
         }
     }
 
@@ -426,6 +439,16 @@ impl Fold {
         Self { base: Some(Box::new(base.clone())), ..Self::from_state(base) }
     }
 
+    /// Forgets results up to an index, which are kept apart from now on.
+    pub fn put_results_aside(&mut self, until: OplogIndex) {
+        self.state.put_results_aside(until);
+    }
+
+    /// Takes a result in again that was kept apart.
+    pub fn recall(&mut self, key: IdempotencyKey, finished: Finished) {
+        self.state.results.entry(key).or_insert(finished);
+    }
+
     /// Folds one more entry.
     pub fn apply(&mut self, index: OplogIndex, entry: &Entry) {
         match entry.kind {
@@ -439,34 +462,38 @@ impl Fold {
         self.state.apply(index, entry);
     }
 
-    /// Forgets results up to an index, which were stored elsewhere.
-    pub fn put_results_aside(&mut self, until: OplogIndex) {
-        self.state.put_results_aside(until);
-    }
-
-    /// Takes a result in again that was stored elsewhere.
-    pub fn recall(&mut self, key: IdempotencyKey, outcome: Outcome) {
-        self.state.results.entry(key).or_insert(outcome);
-    }
-
     /// The state folded so far. A region met in this pass has not taken effect in it.
     pub fn state(&self) -> &WorkerState {
         &self.state
     }
 
+    /// Whether this pass knew all regions that it met, so that they have taken effect.
+    pub fn is_complete(&self) -> bool {
+        self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e))
+    }
+
     /// The state, if this pass knew all regions that it met; otherwise the fold to run again, over
     /// the entries after its state.
     pub fn finish(self) -> Result<WorkerState, Fold> {
-        let complete = self.found_skipped.iter().all(|(s, e)| self.known.covers(s, e));
-        if complete {
+        if self.is_complete() {
             return Ok(self.state);
         }
         let base = self.base.filter(|base| {
-            let before = base.index;
-            self.found_skipped.until(before) == base.skipped.until(before) && self.found_deleted.until(before) == base.deleted.until(before)
+            self.found_skipped.until(base.index) == base.skipped.until(base.index)
+                && self.found_deleted.until(base.index) == base.deleted.until(base.index)
         });
         let start = base.as_ref().map_or_else(WorkerState::default, |base| (**base).clone());
-        let state = WorkerState { skipped: self.found_skipped.clone(), deleted: self.found_deleted.clone(), ..start };
-        Err(Fold { state, base, known: self.found_skipped.clone(), found_skipped: self.found_skipped, found_deleted: self.found_deleted })
+        let state = WorkerState {
+            skipped: self.found_skipped.clone(),
+            deleted: self.found_deleted.clone(),
+            ..start
+        };
+        Err(Fold {
+            state,
+            base,
+            known: self.found_skipped.clone(),
+            found_skipped: self.found_skipped,
+            found_deleted: self.found_deleted,
+        })
     }
 }

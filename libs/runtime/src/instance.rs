@@ -2,6 +2,7 @@
 
 use crate::component::Prepared;
 use crate::ctx::WorkerCtx;
+use crate::engine::EPOCH;
 use crate::resources::{GuestResources, IndexKey};
 use crate::vals;
 use emet_model::WorkerError;
@@ -9,6 +10,7 @@ use emet_oplog::EntryKind;
 use emet_values::{FunctionName, FunctionRef, FunctionType, ResolvedFunction, Value, wave};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::component::{Func, Instance as WasmInstance, Val};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -42,7 +44,10 @@ impl Instance {
         store.set_max_component_handles(MAX_HANDLES);
         store.set_hostcall_fuel(MAX_LIFTED);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| Ok(on_epoch(store.data())));
+        store.epoch_deadline_callback(|mut store| {
+            store.data_mut().checkpoint.ticks += 1;
+            Ok(on_epoch(store.data()))
+        });
         let instance = prepared.pre.instantiate_async(&mut store).await?;
         let mut this = Self { store, instance, prepared, resources: GuestResources::new(uri), functions: HashMap::new() };
         if this.prepared.needs_base() {
@@ -66,6 +71,16 @@ impl Instance {
     /// The component version.
     pub fn metadata(&self) -> &emet_model::Component {
         &self.prepared.metadata
+    }
+
+    /// How long the guest has executed code, in steps of [`EPOCH`], replay included.
+    pub fn ran(&self) -> Duration {
+        EPOCH * self.ctx_ref().checkpoint.ticks
+    }
+
+    /// Starts [`Self::ran`] over.
+    pub fn reset_ran(&mut self) {
+        self.ctx().checkpoint.ticks = 0;
     }
 
     /// State of the host functions.

@@ -100,15 +100,20 @@ impl Promises {
         self.kv.apply(Batch::new().put(WAITERS, key, Bytes::new())).await.map_err(failed).map(drop)
     }
 
-    /// Takes the workers that wait for a promise.
-    pub async fn take_waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
+    /// The workers that wait for a promise. They stay noted until [`Self::forget_waiters`], so
+    /// that one who could not be woken is found by the next attempt.
+    pub async fn waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
         let prefix = key(id);
         let found = self.kv.scan(WAITERS, &prefix, None, usize::MAX).await.map_err(failed)?;
-        let waiters = found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect();
-        let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(WAITERS, key));
-        self.kv.apply(batch).await.map_err(failed)?;
         self.completed.notify_waiters();
-        Ok(waiters)
+        Ok(found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect())
+    }
+
+    /// Forgets workers that waited for a promise and were woken.
+    pub async fn forget_waiters(&self, id: &PromiseId, woken: &[WorkerId]) -> Result<(), WorkerError> {
+        let keys = woken.iter().map(|worker| [key(id), prefix(worker)].concat());
+        let batch = keys.fold(Batch::new(), |batch, key| batch.delete(WAITERS, key));
+        self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
     /// Waits until some promise of this node may have been completed.
@@ -123,16 +128,21 @@ impl Promises {
         self.kv.apply(Batch::new().delete(SPACE, key(id))).await.map_err(failed).map(drop)
     }
 
-    /// Removes all promises of a worker.
+    /// Removes all promises of a worker, and who waits for them.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         let prefix = prefix(worker);
-        loop {
-            let found = self.kv.scan(SPACE, &prefix, None, 1000).await.map_err(failed)?;
-            if found.is_empty() {
-                return Ok(());
+        for space in [WAITERS, SPACE] {
+            loop {
+                let found = self.kv.scan(space, &prefix, None, 1000).await.map_err(failed)?;
+                if found.is_empty() {
+                    break;
+                }
+                let batch = found
+                    .into_iter()
+                    .fold(Batch::new(), |batch, (key, _)| batch.delete(space, key));
+                self.kv.apply(batch).await.map_err(failed)?;
             }
-            let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(SPACE, key));
-            self.kv.apply(batch).await.map_err(failed)?;
         }
+        Ok(())
     }
 }

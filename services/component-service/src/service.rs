@@ -226,9 +226,22 @@ impl Components for ComponentService {
         }
     }
 
-    async fn download(&self, id: ComponentId, version: Option<ComponentVersion>) -> Result<Bytes, ComponentError> {
-        let component = self.get(id, version).await?;
-        let wasm = self.blobs.get(&wasm_key(component.versioned_component_id)).await.map_err(internal)?;
+    async fn download(
+        &self,
+        id: ComponentId,
+        version: Option<ComponentVersion>,
+    ) -> Result<Bytes, ComponentError> {
+        let component = self.get(id, version).await.map_err(|error| match (error, version) {
+            (ComponentError::NotFound(_), None) => {
+                ComponentError::NotFound(format!("Unknown component id: {id}"))
+            }
+            (ComponentError::NotFound(_), Some(version)) => {
+                ComponentError::NotFound(format!("Unknown component id or version: {id}#{version}"))
+            }
+            (other, _) => other,
+        })?;
+        let wasm =
+            self.blobs.get(&wasm_key(component.versioned_component_id)).await.map_err(internal)?;
         wasm.ok_or_else(|| internal("the binary of the component is missing"))
     }
 

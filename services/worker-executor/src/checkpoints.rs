@@ -2,9 +2,10 @@
 
 use crate::executor::Shared;
 use crate::job::Loaded;
+use bytes::Bytes;
 use emet_engine::{Load, fits};
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, VersionedComponentId, WorkerError, WorkerStatus};
-use emet_oplog::{Outcome, encode_state};
+use emet_oplog::{Finished, summary};
 use emet_runtime::Prepared;
 use emet_runtime::checkpoint::{Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, ResultsPlace, entry_hash};
 use emet_runtime::log::OplogWriter;
@@ -12,9 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Entries after which the next checkpoint is taken.
-const ENTRIES: OplogIndex = 256;
-/// Time of execution after which the next checkpoint is taken.
+/// Entries after which the next checkpoint is taken: some milliseconds of replay.
+const ENTRIES: OplogIndex = 1024;
+/// Time of execution of the guest after which the next checkpoint is taken.
 const RUN: Duration = Duration::from_millis(500);
 /// As [`ENTRIES`], of a worker that leaves memory.
 const LEAVING_ENTRIES: OplogIndex = 32;
@@ -27,16 +28,12 @@ const PAUSE: OplogIndex = 16;
 pub(crate) struct Checkpoints {
     mode: CheckpointMode,
     store: CheckpointStore,
-    /// Read when the actor was made, for its first load.
-    found: Option<Checkpoint>,
     /// The one that is being written.
     saving: Option<JoinHandle<()>>,
     /// Index of the last one that was taken or loaded.
     last: OplogIndex,
     /// Not to be tried before this index.
     not_before: OplogIndex,
-    /// How long the worker has run since the last one.
-    ran: Duration,
 }
 
 /// A checkpoint that was taken and is to be written.
@@ -45,20 +42,14 @@ struct Taken {
     store: CheckpointStore,
     binding: Binding,
     capture: Box<Capture>,
-    state: Vec<u8>,
+    state: Bytes,
     created_at: Timestamp,
-    results: Vec<(IdempotencyKey, Outcome)>,
+    results: Vec<(IdempotencyKey, Finished)>,
 }
 
 impl Checkpoints {
-    pub(crate) fn new(mode: CheckpointMode, store: CheckpointStore, found: Option<Checkpoint>) -> Self {
-        let last = found.as_ref().map_or(0, |checkpoint| checkpoint.binding.index);
-        Self { mode, store, found, saving: None, last, not_before: 0, ran: Duration::ZERO }
-    }
-
-    /// Notes that the worker has run.
-    pub(crate) fn ran(&mut self, time: Duration) {
-        self.ran += time;
+    pub(crate) fn new(mode: CheckpointMode, store: CheckpointStore) -> Self {
+        Self { mode, store, saving: None, last: 0, not_before: 0 }
     }
 
     /// Whether the worker leaves memory after each checkpoint.
@@ -66,8 +57,9 @@ impl Checkpoints {
         self.mode == CheckpointMode::Always
     }
 
-    /// Whether a checkpoint is to be taken of a worker that executes nothing.
-    pub(crate) fn is_due(&self, writer: &OplogWriter, leaving: bool) -> bool {
+    /// Whether a checkpoint is to be taken of a worker that executes nothing, and whose guest has run
+    /// for so long since the last one.
+    pub(crate) fn is_due(&self, writer: &OplogWriter, ran: Duration, leaving: bool) -> bool {
         let (index, quiet) = writer.with_state(|s| {
             let idle = s.status() == WorkerStatus::Idle && s.current.is_none() && s.pending_updates.is_empty();
             (s.index, idle && s.create.is_some())
@@ -80,8 +72,8 @@ impl Checkpoints {
         match self.mode {
             CheckpointMode::Off => false,
             CheckpointMode::Always => true,
-            CheckpointMode::On if leaving => since >= LEAVING_ENTRIES || self.ran >= LEAVING_RUN,
-            CheckpointMode::On => !busy && (since >= ENTRIES || self.ran >= RUN),
+            CheckpointMode::On if leaving => since >= LEAVING_ENTRIES || ran >= LEAVING_RUN,
+            CheckpointMode::On => !busy && (since >= ENTRIES || ran >= RUN),
         }
     }
 
@@ -109,12 +101,12 @@ impl Checkpoints {
             base: capture.base(),
         };
         let (state, created_at, results) = writer.with_state(|s| {
-            let unsaved = s.results.iter().filter(|(_, outcome)| outcome.index() > s.results_stored);
-            let results = unsaved.map(|(key, outcome)| (key.clone(), *outcome)).collect();
-            (encode_state(s, binding.index), s.created_at, results)
+            let unsaved = s.results.iter().filter(|(_, finished)| finished.outcome.index() > s.results_stored);
+            let results = unsaved.map(|(key, finished)| (key.clone(), *finished)).collect();
+            (summary::encode_without_results(s, binding.index), s.created_at, results)
         });
         self.last = binding.index;
-        self.ran = Duration::ZERO;
+        loaded.instance.reset_ran();
         let taken = Taken { writer: writer.clone(), store: self.store.clone(), binding, capture, state, created_at, results };
         self.saving = Some(tokio::spawn(async move {
             let (worker, index) = (taken.writer.worker.clone(), taken.binding.index);
@@ -136,19 +128,20 @@ impl Checkpoints {
     /// Which checkpoint to load from; to be asked once for each load.
     pub(crate) async fn for_load(&mut self, writer: &OplogWriter) -> Option<Checkpoint> {
         self.settle().await;
-        match self.found.take() {
-            _ if self.mode == CheckpointMode::Off => None,
-            Some(found) => Some(found),
-            None => self.store.newest(&writer.worker, OplogIndex::MAX).await,
+        if self.mode == CheckpointMode::Off {
+            return None;
         }
+        let found = self.store.newest(&writer.worker, OplogIndex::MAX).await;
+        self.last = found.as_ref().map_or(0, |checkpoint| checkpoint.binding.index);
+        found
     }
 
     /// Takes the result of a key in again, if it was put aside.
     pub(crate) async fn recall(&self, writer: &OplogWriter, key: &IdempotencyKey) -> Result<(), WorkerError> {
         let place = writer.with_state(|s| (!s.results.contains_key(key)).then(|| ResultsPlace::from(s)));
         let Some(place) = place else { return Ok(()) };
-        if let Some(outcome) = self.store.result(&writer.worker, &place, key).await? {
-            writer.recall(key.clone(), outcome);
+        if let Some(finished) = self.store.result(&writer.worker, &place, key).await? {
+            writer.recall(key.clone(), finished);
         }
         Ok(())
     }

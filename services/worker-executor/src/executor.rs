@@ -1,6 +1,6 @@
 //! The executor: finds or makes the actor of a worker, and hands requests to it.
 
-use crate::actor::{Actor, Arrival, Command, Reply, ReplyTo, SHUTDOWN, Visible};
+use crate::actor::{Actor, Arrival, Command, Done, Reply, ReplyTo, SHUTDOWN, Visible};
 use crate::calls;
 use crate::checkpoints::Checkpoints;
 use crate::files::{FileAnswer, FileRequest};
@@ -13,17 +13,19 @@ use emet_api::{
     Caller, Components, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage, OplogPosition,
     RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
+use emet_engine::Cause;
 use emet_model::{
     Component, ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
     VersionedComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
-use emet_runtime::checkpoint::{Checkpoint, CheckpointMode, CheckpointStore};
-use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state};
+use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore};
+use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_shown, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -104,7 +106,8 @@ enum Action {
 }
 
 /// What a missing worker is made with.
-struct Making {
+#[derive(Clone, Default)]
+pub(crate) struct Making {
     args: Vec<String>,
     env: Vec<(String, String)>,
     parent: Option<WorkerId>,
@@ -294,9 +297,9 @@ impl Shared {
 
     async fn make(&self, worker: &WorkerId, making: Option<Making>) -> Result<Handle, WorkerError> {
         let head = self.log.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
-        let (state, checkpoint) = match &head {
-            Some(_) => self.state(worker).await?,
-            None => (WorkerState::default(), None),
+        let state = match &head {
+            Some(_) => read_state_at(self.log.as_ref(), worker, head.as_ref()).await?,
+            None => WorkerState::default(),
         };
         let exists = head.as_ref().is_some_and(|h| h.last > 0);
         let making = match (exists, making) {
@@ -309,11 +312,15 @@ impl Shared {
             None => None,
         };
         let payloads = Payloads::new(self.node.blobs.clone(), worker);
-        let unfinished = head.is_some_and(|h| h.unfinished);
-        let writer = Arc::new(OplogWriter::new(worker.clone(), self.log.clone(), payloads, self.epoch, state, unfinished));
-        if let Some(checkpoint) = &checkpoint {
-            writer.fold_from(checkpoint.state.clone());
-        }
+        let writer = Arc::new(OplogWriter::new(
+            worker.clone(),
+            self.log.clone(),
+            payloads,
+            self.epoch,
+            state,
+            head.as_ref(),
+        ));
+        let fresh = making.is_some();
         if let (Some(making), Some(component)) = (making, component) {
             writer.add(EntryKind::Create(Box::new(Create {
                 worker_id: worker.clone(),
@@ -327,18 +334,10 @@ impl Shared {
         }
         let (sender, mailbox) = mpsc::unbounded_channel();
         let visible = Arc::new(Visible::default());
-        let checkpoints = Checkpoints::new(self.mode, self.checkpoints.clone(), checkpoint);
-        let actor = Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox, checkpoints);
+        let checkpoints = Checkpoints::new(self.mode, self.checkpoints.clone());
+        let actor = Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox, checkpoints, fresh);
         tokio::spawn(actor.run());
         Ok(Handle { sender, writer, visible, used: Arc::default() })
-    }
-
-    /// What the log of a worker adds up to, and the newest checkpoint of it.
-    pub(crate) async fn state(&self, worker: &WorkerId) -> Result<(WorkerState, Option<Checkpoint>), WorkerError> {
-        match self.mode {
-            CheckpointMode::Off => Ok((read_state(self.log.as_ref(), worker).await?, None)),
-            CheckpointMode::On | CheckpointMode::Always => self.checkpoints.state(worker).await,
-        }
     }
 
     /// Asks the actor of a worker; one that ends at that moment is made again.
@@ -349,10 +348,30 @@ impl Shared {
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<T, WorkerError> {
         let (reply, answer) = oneshot::channel();
-        let mut command = command(reply);
+        match self.tell(worker, making, command(reply)).await {
+            Ok(()) => answer.await.unwrap_or_else(|_| Err(gone())),
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    /// Hands a command to the actor of a worker; gives it back where there is none.
+    async fn tell(
+        &self,
+        worker: &WorkerId,
+        making: impl Fn() -> Option<Making>,
+        mut command: Command,
+    ) -> Result<(), (WorkerError, Command)> {
         loop {
-            let handle = self.open(worker, making()).await?;
-            let handle = handle.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })?;
+            let handle = match self.open(worker, making()).await {
+                Ok(Some(handle)) => handle,
+                Ok(None) => {
+                    return Err((
+                        WorkerError::WorkerNotFound { worker_id: worker.clone() },
+                        command,
+                    ));
+                }
+                Err(error) => return Err((error, command)),
+            };
             // Under the lock an actor cannot leave between being found and being asked.
             let sent = {
                 let actors = self.actors.lock();
@@ -360,17 +379,36 @@ impl Shared {
                 if present { handle.sender.send(command) } else { Err(mpsc::error::SendError(command)) }
             };
             match sent {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(mpsc::error::SendError(back)) => command = back,
             }
             tokio::task::yield_now().await;
         }
-        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    pub(crate) async fn schedule_wake(&self, worker: &WorkerId, at: Timestamp) -> Result<(), WorkerError> {
-        let action = serde_json::to_vec(&Action::Wake(worker.clone())).map_err(|e| WorkerError::unknown(e.to_string()))?;
-        self.timers.add(at, action.into()).await.map(drop)
+    /// Hands over a command that an actor was sent while it ended: it was not carried out, so the
+    /// worker's next actor does it (law L10).
+    pub(crate) fn again(&self, worker: &WorkerId, command: Command) {
+        let Ok(this) = self.arc() else { return command.refuse(gone()) };
+        let worker = worker.clone();
+        // Boxed, since actors are made by what they call here.
+        let told: BoxFuture<'static, ()> = Box::pin(async move {
+            let making = command.making();
+            if let Err((error, command)) = this.tell(&worker, || making.clone(), command).await {
+                command.refuse(error);
+            }
+        });
+        tokio::spawn(told);
+    }
+
+    pub(crate) async fn schedule_wake(
+        &self,
+        worker: &WorkerId,
+        at: Timestamp,
+    ) -> Result<(), WorkerError> {
+        let action = serde_json::to_vec(&Action::Wake(worker.clone()))
+            .map_err(|e| WorkerError::unknown(e.to_string()))?;
+        self.timers.add_of(worker, at, action.into()).await
     }
 
     async fn run_timers(this: Weak<Self>) {
@@ -395,8 +433,14 @@ impl Shared {
     /// Carries a timer's action out. One that fails is kept and tried again, unless it cannot ever
     /// succeed.
     async fn fire(&self, due: &Due) {
+        let mut owner = None;
         let outcome = match serde_json::from_slice(&due.action) {
-            Ok(Action::Wake(worker)) => self.ask(&worker, || None, Command::Wake).await,
+            Ok(Action::Wake(worker)) => {
+                let woken =
+                    self.ask(&worker, || None, |reply| Command::Wake(Cause::Timer, reply)).await;
+                owner = Some(worker);
+                woken
+            }
             Ok(Action::Invoke { component, name, function, parameters, key }) => {
                 self.fire_invocation(component, name, function, &parameters, key).await
             }
@@ -407,7 +451,7 @@ impl Shared {
             tokio::time::sleep(Duration::from_millis(500)).await;
             return;
         }
-        if let Err(error) = self.timers.done(due).await {
+        if let Err(error) = self.timers.done(due, owner.as_ref()).await {
             tracing::error!(%error, "a timer that was carried out cannot be removed");
         }
     }
@@ -432,6 +476,7 @@ impl Shared {
                 function,
                 parameters: InvokeParameters::Values(values),
                 trace: Vec::new(),
+                caller: None,
                 reply: ReplyTo::Accepted(reply),
             })
         };
@@ -440,11 +485,17 @@ impl Shared {
 
     /// Removes everything that belongs to a worker.
     pub(crate) async fn delete_stored(&self, worker: &WorkerId) -> Result<(), WorkerError> {
-        // First what relies on the log: without it, the log alone says what the worker is.
         self.checkpoints.delete(worker).await?;
         self.log.delete(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
+        // Results that were kept apart go after the log, which relies on them.
+        self.checkpoints.delete_results(worker).await?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
-        self.node.blobs.delete_prefix(&prefix).await.map_err(|e| WorkerError::unknown(e.to_string()))?;
+        self.node
+            .blobs
+            .delete_prefix(&prefix)
+            .await
+            .map_err(|e| WorkerError::unknown(e.to_string()))?;
+        self.timers.remove_of(worker).await?;
         self.node.promises.delete_all(worker).await
     }
 
@@ -454,11 +505,11 @@ impl Shared {
 }
 
 impl Making {
-    fn plain() -> Self {
-        Self { args: Vec::new(), env: Vec::new(), parent: None }
+    pub(crate) fn plain() -> Self {
+        Self::default()
     }
 
-    fn by(caller: Option<&Caller>) -> Self {
+    pub(crate) fn by(caller: Option<&Caller>) -> Self {
         match caller {
             None => Self::plain(),
             Some(c) => Self { args: c.args.clone(), env: c.env.clone(), parent: Some(c.worker_id.clone()) },
@@ -493,23 +544,29 @@ impl Executor {
         let worker = Self::worker(target);
         let key = invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random);
         let caller = invocation.caller;
-        let (function, parameters, trace) = (invocation.function, invocation.parameters, invocation.trace);
-        let arrival = |reply| Command::Invoke(Arrival { key, function, parameters, trace, reply: reply_to(reply) });
-        let answer = self.shared.ask(&worker, || Some(Making::by(caller.as_ref())), arrival).await?;
+        let (function, parameters, trace) =
+            (invocation.function, invocation.parameters, invocation.trace);
+        let making = Making::by(caller.as_ref());
+        let arrival = |reply| {
+            Command::Invoke(Arrival {
+                key,
+                function,
+                parameters,
+                trace,
+                caller,
+                reply: reply_to(reply),
+            })
+        };
+        let answer = self.shared.ask(&worker, || Some(making.clone()), arrival).await?;
         Ok((answer, worker))
     }
 
-    /// The type of a result, by the version that the worker has now.
-    async fn typed(&self, worker: &WorkerId, function: &str, value: Value) -> Result<TypedValue, WorkerError> {
-        let live = self.shared.actors.lock().get(worker).and_then(|s| s.get()).map(|h| h.writer.with_state(|s| s.version));
-        let version = match live {
-            Some(version) => version,
-            None => self.shared.state(worker).await?.0.version,
-        };
-        let id = VersionedComponentId { component_id: worker.component_id, version };
+    /// A result with its type, by the version that gave it.
+    async fn typed(&self, worker: &WorkerId, done: Done) -> Result<TypedValue, WorkerError> {
+        let id = VersionedComponentId { component_id: worker.component_id, version: done.version };
         let component = self.shared.component(id).await?;
-        let typ = calls::resolve(&component, function)?.typ.result_type();
-        Ok(TypedValue { typ, value })
+        let typ = calls::resolve(&component, &done.function)?.typ.result_type();
+        Ok(TypedValue { typ, value: done.value })
     }
 }
 
@@ -525,18 +582,19 @@ impl Workers for Executor {
         if head.is_some_and(|h| h.last > 0) || self.shared.live_metadata(&worker).is_some() {
             return Err(WorkerError::WorkerAlreadyExists { worker_id: worker });
         }
-        let env: Vec<(String, String)> = env.into_iter().collect();
-        let making = || Some(Making { args: args.clone(), env: env.clone(), parent: None });
-        self.shared.ask(&worker, making, Command::Load).await?;
-        let handle = self.shared.find(&worker).await?;
-        handle.writer.commit().await?;
-        Ok(handle.writer.with_state(|s| s.version))
+        let making = Making { args, env: env.into_iter().collect(), parent: None };
+        self.shared
+            .ask(&worker, || Some(making.clone()), |reply| Command::Create(making.clone(), reply))
+            .await
     }
 
-    async fn invoke_and_await(&self, target: Target, invocation: ApiInvocation) -> Result<TypedValue, WorkerError> {
-        let function = invocation.function.clone();
-        let (value, worker) = self.arrive(&target, invocation, ReplyTo::Result).await?;
-        self.typed(&worker, &function, value).await
+    async fn invoke_and_await(
+        &self,
+        target: Target,
+        invocation: ApiInvocation,
+    ) -> Result<TypedValue, WorkerError> {
+        let (done, worker) = self.arrive(&target, invocation, ReplyTo::Result).await?;
+        self.typed(&worker, done).await
     }
 
     async fn invoke(&self, target: Target, invocation: ApiInvocation) -> Result<(), WorkerError> {
@@ -547,11 +605,12 @@ impl Workers for Executor {
         if let Some(live) = self.shared.live_metadata(&worker) {
             return Ok(live);
         }
-        let (state, _) = self.shared.state(&worker).await?;
-        match state.create {
-            Some(_) => Ok(metadata::metadata(&worker, &state)),
-            None => Err(WorkerError::WorkerNotFound { worker_id: worker }),
-        }
+        let head = self.shared.log.head(&log_key(&worker)).await.map_err(|e| log_failure(&e))?;
+        let Some(head) = head.filter(|h| h.last > 0) else {
+            return Err(WorkerError::WorkerNotFound { worker_id: worker });
+        };
+        let state = read_shown(self.shared.log.as_ref(), &worker, &head).await?;
+        Ok(metadata::metadata(&worker, &state))
     }
 
     async fn list(
@@ -611,17 +670,21 @@ impl Workers for Executor {
         let completed = self.shared.promises().complete(&promise, &data).await?;
         // Waking is repeated for a promise that was completed before: whoever did it may have been
         // lost before it could wake anybody.
-        let mut waiters = self.shared.promises().take_waiters(&promise).await?;
+        let mut waiters = self.shared.promises().waiters(&promise).await?;
         if !waiters.contains(&promise.worker_id) {
             waiters.push(promise.worker_id.clone());
         }
+        let (mut woken, mut failed) = (Vec::new(), None);
         for worker in waiters {
-            match self.shared.ask(&worker, || None, Command::Wake).await {
-                Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => {}
-                Err(error) => tracing::warn!(%worker, %error, "a worker that waits for a promise cannot be woken"),
+            let wake = |reply| Command::Wake(Cause::Promise, reply);
+            match self.shared.ask(&worker, || None, wake).await {
+                Ok(()) | Err(WorkerError::WorkerNotFound { .. }) => woken.push(worker),
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(completed)
+        self.shared.promises().forget_waiters(&promise, &woken).await?;
+        // Whoever is told that it failed completes the promise again, which wakes the rest.
+        failed.map_or(Ok(completed), Err)
     }
 
     async fn verify(&self, worker: WorkerId) -> Result<Verification, WorkerError> {
@@ -668,20 +731,16 @@ impl Workers for Executor {
     }
 
     async fn connect(&self, worker: WorkerId) -> Result<WorkerEvents, WorkerError> {
-        let handle = self.shared.find(&worker).await?;
-        let (past, live) = handle.writer.events.subscribe();
-        let live = futures::stream::unfold(Some((live, handle)), |state| async move {
-            let (mut receiver, handle) = state?;
-            loop {
-                let ended = handle.sender.closed();
-                tokio::select! {
-                    biased;
-                    event = receiver.recv() => return match event {
-                        Ok(event) => Some((event, Some((receiver, handle)))),
-                        Err(broadcast::error::RecvError::Lagged(missed)) => Some((WorkerEvent::Gap { missed }, Some((receiver, handle)))),
-                        Err(broadcast::error::RecvError::Closed) => Some((WorkerEvent::Close, None)),
-                    },
-                    () = ended => return Some((WorkerEvent::Close, None)),
+        let (past, live) = self.shared.ask(&worker, || None, Command::Connect).await?;
+        let live = futures::stream::unfold(Some(live), |receiver| async move {
+            let mut receiver = receiver?;
+            match receiver.recv().await {
+                Ok(WorkerEvent::Close) | Err(broadcast::error::RecvError::Closed) => {
+                    Some((WorkerEvent::Close, None))
+                }
+                Ok(event) => Some((event, Some(receiver))),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    Some((WorkerEvent::Gap { missed }, Some(receiver)))
                 }
             }
         });

@@ -59,13 +59,22 @@ pub(crate) enum Ended {
     LogFailed(WorkerError),
 }
 
-/// An answer that became durable while a job ran.
-pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<(IdempotencyKey, Value)>;
+/// The result of an invocation, which is durable.
+pub(crate) struct Answer {
+    pub(crate) key: IdempotencyKey,
+    pub(crate) function: String,
+    pub(crate) value: Value,
+}
+
+/// Where answers go while a job runs.
+pub(crate) type Answers = tokio::sync::mpsc::UnboundedSender<Answer>;
 
 /// What a job works on.
 pub(crate) struct Scene {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<OplogWriter>,
+    /// Whether the instance starts from its initial state, without replay.
+    pub(crate) ephemeral: bool,
     pub(crate) answers: Answers,
     /// The newest checkpoint, for a load.
     pub(crate) checkpoint: Option<Checkpoint>,
@@ -94,18 +103,20 @@ impl Scene {
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
     async fn load(&mut self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
-        // Replay reads the store up to the last index, so requests that were only added must be in it.
-        // Others may be added while the worker is made ready: they have their turn after it.
-        self.writer.commit().await.map_err(Stop::from)?;
-        let (plan, end) = self.writer.with_state(|s| (load_plan(s), s.index));
+        if self.ephemeral
+            && let Some(ended) = self.start_afresh()
+        {
+            return Ok(ended);
+        }
+        let (plan, target) = self.plan().await?;
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
         let prepared = match self.shared.cache.get(id).await {
             Ok(prepared) => prepared,
-            Err(error) => return Ok(Ended::NotLoaded(error)),
+            Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
         };
-        let place = self.shared.place().await;
-        if let Some((restored, _)) = self.restore(&prepared, &plan, end).await {
-            let loaded = slot.insert(Loaded { instance: restored, _place: place });
+        let mut place = self.shared.place().await;
+        if let Some((instance, _)) = self.restore(&prepared, &plan, target).await {
+            let loaded = slot.insert(Loaded { instance, _place: place });
             match self.replay(&mut loaded.instance).await {
                 Err(error) if matches!(Stop::find(&error), Some(Stop::Diverged { .. })) => {
                     tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; the whole log is replayed");
@@ -113,34 +124,31 @@ impl Scene {
                 ended => return ended,
             }
             *slot = None;
-            let place = self.shared.place().await;
-            return self.load_from_start(slot, prepared, (&plan, end), place).await;
+            place = self.shared.place().await;
         }
-        self.load_from_start(slot, prepared, (&plan, end), place).await
-    }
-
-    async fn load_from_start(
-        &self,
-        slot: &mut Option<Loaded>,
-        prepared: Arc<Prepared>,
-        (plan, end): (&Load, OplogIndex),
-        place: OwnedSemaphorePermit,
-    ) -> wasmtime::Result<Ended> {
-        let instance = match self.fresh(prepared, plan, end).await? {
+        let instance = match self.fresh(prepared, &plan, target).await? {
             Ok(instance) => instance,
-            Err(error) => return Ok(Ended::NotLoaded(error)),
+            Err(ended) => return Ok(ended),
         };
         let loaded = slot.insert(Loaded { instance, _place: place });
         self.replay(&mut loaded.instance).await
     }
 
-    /// An instance at the start of the log, whose last index to be replayed is given.
-    pub(crate) async fn fresh(&self, prepared: Arc<Prepared>, plan: &Load, end: OplogIndex) -> wasmtime::Result<Result<Instance, WorkerError>> {
-        let ctx = match self.context(&prepared, plan, end, None).await {
+    /// An instance at the start of the log, of which this is the last index to be replayed.
+    pub(crate) async fn fresh(
+        &self,
+        prepared: Arc<Prepared>,
+        plan: &Load,
+        target: OplogIndex,
+    ) -> wasmtime::Result<Result<Instance, Ended>> {
+        let ctx = match self.context(&prepared, plan, target, None).await {
             Ok(ctx) => ctx,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Ok(Err(Ended::NotLoaded(error))),
         };
-        let mut instance = Instance::new(prepared, ctx).await?;
+        let mut instance = match Instance::new(prepared, ctx).await {
+            Ok(instance) => instance,
+            Err(error) => return self.not_instantiated(error).map(Err),
+        };
         if plan.snapshot.is_some() {
             self.load_snapshot(&mut instance, plan).await?;
         }
@@ -149,21 +157,77 @@ impl Scene {
 
     /// An instance with the state of the newest checkpoint that fits, and its index; none if there
     /// is none.
-    pub(crate) async fn restore(&mut self, prepared: &Arc<Prepared>, plan: &Load, end: OplogIndex) -> Option<(Instance, OplogIndex)> {
+    pub(crate) async fn restore(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        plan: &Load,
+        target: OplogIndex,
+    ) -> Option<(Instance, OplogIndex)> {
         let (store, tag) = (&self.shared.checkpoints, self.shared.cache.tag());
-        let checkpoint = fitting(store, &self.writer, self.checkpoint.take(), plan, prepared, tag).await?;
-        let restored = match self.context(prepared, plan, end, Some(&checkpoint)).await {
-            Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint).await.map_err(|e| format!("{e:#}")),
+        let found = self.checkpoint.take();
+        let checkpoint = fitting(store, &self.writer, found, plan, prepared, tag).await?;
+        let index = checkpoint.binding.index;
+        let restored = match self.context(prepared, plan, target, Some(&checkpoint)).await {
+            Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint)
+                .await
+                .map_err(|e| format!("{e:#}")),
             Err(error) => Err(error.to_string()),
         };
         match restored {
-            Ok(instance) => Some((instance, checkpoint.binding.index)),
+            Ok(instance) => Some((instance, index)),
             Err(reason) => {
-                let index = checkpoint.binding.index;
                 tracing::warn!(worker = %self.writer.worker, index, %reason, "a checkpoint cannot be used; the log is replayed");
                 None
             }
         }
+    }
+
+    /// What to load, and the last index that replay has to read. Everything up to it is in the
+    /// store; requests that arrive from now on are none of the replay's business.
+    async fn plan(&self) -> wasmtime::Result<(Load, OplogIndex)> {
+        loop {
+            self.writer.commit().await.map_err(Stop::from)?;
+            if self.writer.buffered() == 0 {
+                return Ok(self.writer.with_state(|s| (load_plan(s), s.index)));
+            }
+        }
+    }
+
+    /// An ephemeral worker forgets its history at every load (guest spec 3.10). An invocation that
+    /// was cut off is lost: what it did cannot be told, so it must not be done again (law L6).
+    fn start_afresh(&self) -> Option<Ended> {
+        let (cut_off, begun) = self.writer.with_state(|s| (s.current.is_some(), s.last_effect > 1));
+        if cut_off {
+            let reason = "the invocation was cut off; ephemeral workers are not replayed, so it cannot go on";
+            return Some(Ended::Failed(FailureKind::Unknown, reason.to_owned()));
+        }
+        if begun {
+            self.writer.add(EntryKind::Restart);
+        }
+        None
+    }
+
+    /// A component version that cannot be linked: what it imports is not offered.
+    fn creation_failed(&self, error: WorkerError) -> WorkerError {
+        match error {
+            WorkerError::ComponentParseFailed { reason, .. } => {
+                let details = format!("Failed to pre-instantiate component: {reason}");
+                WorkerError::WorkerCreationFailed { worker_id: self.writer.worker.clone(), details }
+            }
+            other => other,
+        }
+    }
+
+    /// The component's initialisers failed. Trying again would fail again.
+    fn not_instantiated(&self, error: wasmtime::Error) -> wasmtime::Result<Ended> {
+        if Stop::find(&error).is_some() {
+            return Err(error);
+        }
+        let details = format!("Failed to instantiate component: {}", self.describe(&error));
+        Ok(Ended::NotLoaded(WorkerError::WorkerCreationFailed {
+            worker_id: self.writer.worker.clone(),
+            details,
+        }))
     }
 
     /// The context of an instance, with the files of a checkpoint or else the initial ones.
@@ -171,23 +235,29 @@ impl Scene {
         &self,
         prepared: &Prepared,
         plan: &Load,
-        end: OplogIndex,
+        target: OplogIndex,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
+        let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
         let read_only = match checkpoint {
             Some(checkpoint) => {
-                files.restore(checkpoint, &prepared.metadata.files, node.blobs.as_ref()).await.map_err(WorkerError::unknown)?
+                files.restore(checkpoint, initial, blobs).await.map_err(WorkerError::unknown)?
             }
-            None => {
-                let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
-                placed.map_err(|(path, reason)| WorkerError::InitialComponentFileDownloadFailed { path, reason })?
-            }
+            None => files.place(initial, blobs).await.map_err(|(path, reason)| {
+                WorkerError::InitialComponentFileDownloadFailed { path, reason }
+            })?,
         };
         let (create, memory) = self.writer.with_state(|s| (s.create.clone(), s.memory));
-        let create = create.ok_or_else(|| WorkerError::unknown("the oplog does not start with the creation of the worker"))?;
-        let mut journal = Journal::new(self.writer.clone(), ReplayCursor::new(2, end, plan.skipped.clone()));
+        let create = create.ok_or_else(|| {
+            WorkerError::unknown("the oplog does not start with the creation of the worker")
+        })?;
+        let first = if self.ephemeral { target + 1 } else { 2 };
+        let mut journal = Journal::new(
+            self.writer.clone(),
+            ReplayCursor::new(first, target, plan.skipped.clone()),
+        );
         if let Some(update) = &plan.update {
             journal.at_end(EntryKind::SuccessfulUpdate {
                 target: update.target,
@@ -263,7 +333,11 @@ impl Scene {
             None => {
                 self.writer.add(EntryKind::Completed { response, consumed_fuel: 0 });
                 self.writer.commit().await.map_err(Stop::from)?;
-                drop(self.answers.send((invocation.key, result)));
+                drop(self.answers.send(Answer {
+                    key: invocation.key,
+                    function: invocation.function,
+                    value: result,
+                }));
                 Ok(None)
             }
             Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) if recorded == response => Ok(None),

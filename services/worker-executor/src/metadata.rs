@@ -1,6 +1,5 @@
 //! Worker metadata from a folded log.
 
-use bytes::Bytes;
 use emet_model::{WorkerId, WorkerMetadata, WorkerStatus};
 use emet_oplog::WorkerState;
 
@@ -20,7 +19,11 @@ pub(crate) fn metadata(worker: &WorkerId, state: &WorkerState) -> WorkerMetadata
         last_error: state.last_error.as_ref().map(|e| e.failure.message.clone()),
         component_size: state.component_size,
         total_linear_memory_size: state.memory,
-        owned_resources: state.resources.iter().map(|(id, r)| (id.to_string(), r.clone())).collect(),
+        owned_resources: state
+            .resources
+            .iter()
+            .map(|(id, r)| (id.to_string(), r.clone()))
+            .collect(),
         active_plugins: Vec::new(),
     }
 }
@@ -32,9 +35,4 @@ fn retry_count(state: &WorkerState) -> u64 {
         }
         _ => 0,
     }
-}
-
-/// The cached form (law L5: it carries the index it was folded to, beside it).
-pub(crate) fn summary(worker: &WorkerId, state: &WorkerState) -> Bytes {
-    serde_json::to_vec(&metadata(worker, state)).unwrap_or_default().into()
 }

@@ -1,10 +1,14 @@
 //! Oplog entries as the API shows them (services spec 1.10).
 
 use emet_api::{OplogPage, OplogPosition, PublicOplogEntry};
-use emet_model::{ComponentVersion, RetryPolicy, VersionedComponentId, WorkerError, WorkerId};
+use emet_model::{
+    ComponentVersion, OplogIndex, RetryPolicy, UpdateRecord, VersionedComponentId, WorkerError,
+    WorkerId,
+};
 use emet_oplog::{CallKind, Entry, EntryKind, HostCall, Invocation, Payload};
 use emet_runtime::host::describe;
-use emet_runtime::log::{Payloads, log_failure, log_key, read_entries};
+use emet_runtime::log::{Payloads, log_failure, log_key, read_entries, read_shown};
+use emet_storage::Head;
 use emet_values::{Type, TypedValue, Value};
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -15,6 +19,8 @@ use crate::search::Query;
 
 /// Entries of one page, at most.
 const MAX_PAGE: u64 = 100;
+/// Entries read at a time where something before a page is looked for.
+const LOOK_BACK: usize = 1024;
 
 /// A page of a worker's oplog, or of the entries of it that fit a query.
 pub(crate) async fn page(
@@ -25,11 +31,15 @@ pub(crate) async fn page(
     query: Option<&Query>,
 ) -> Result<OplogPage, WorkerError> {
     let head = shared.log.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
-    let last = head.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })?.last;
+    let head = head
+        .filter(|h| h.last > 0)
+        .ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })?;
     let count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(100);
     let payloads = Payloads::new(shared.node.blobs.clone(), worker);
     let first = from.next_oplog_index.max(1);
-    let (mut next, mut version) = (first, from.current_component_version);
+    let version = version_at(shared, worker, &head, from).await?;
+    let mut next = first;
+    let mut shower = Shower { shared, payloads: &payloads, worker, version, function: None };
     let mut entries = Vec::new();
     while entries.len() < count {
         let wanted = if query.is_some() { 256 } else { count - entries.len() };
@@ -42,15 +52,43 @@ pub(crate) async fn page(
                 break;
             }
             next = index + 1;
-            version = version_after(&entry, version);
-            let shown = Shower { shared, payloads: &payloads, worker, version }.show(&entry).await?;
+            let shown = shower.show(index, &entry).await?;
             if query.is_none_or(|q| q.matches(&shown)) {
                 entries.push(PublicOplogEntry { oplog_index: index, entry: shown });
             }
         }
     }
-    let next = (!entries.is_empty()).then_some(OplogPosition { next_oplog_index: next, current_component_version: version });
-    Ok(OplogPage { entries, next, first_index_in_chunk: first, last_index: last })
+    let next = (!entries.is_empty()).then_some(OplogPosition {
+        next_oplog_index: next,
+        current_component_version: shower.version,
+    });
+    Ok(OplogPage { entries, next, first_index_in_chunk: first, last_index: head.last })
+}
+
+/// The component version at a position. Cursors carry it; a reading that starts in the middle of
+/// the log of an updated worker has to look at what comes before.
+async fn version_at(
+    shared: &Shared,
+    worker: &WorkerId,
+    head: &Head,
+    from: OplogPosition,
+) -> Result<ComponentVersion, WorkerError> {
+    if from.next_oplog_index <= 1 || from.current_component_version != 0 {
+        return Ok(from.current_component_version);
+    }
+    let state = read_shown(shared.log.as_ref(), worker, head).await?;
+    let updated =
+        state.finished_updates.iter().any(|u| matches!(u, UpdateRecord::SuccessfulUpdate { .. }));
+    let mut version = state.create.map_or(0, |c| c.component_version);
+    let mut next = 1;
+    while updated && next < from.next_oplog_index {
+        let read = read_entries(shared.log.as_ref(), worker, next, LOOK_BACK).await?;
+        let Some((last, _)) = read.last() else { break };
+        next = last + 1;
+        let before = read.iter().take_while(|(index, _)| *index < from.next_oplog_index);
+        version = before.fold(version, |version, (_, entry)| version_after(entry, version));
+    }
+    Ok(version)
 }
 
 fn version_after(entry: &Entry, version: ComponentVersion) -> ComponentVersion {
@@ -65,17 +103,47 @@ struct Shower<'a> {
     shared: &'a Shared,
     payloads: &'a Payloads,
     worker: &'a WorkerId,
+    /// The version at the present entry.
     version: ComponentVersion,
+    /// The function that was started last, which the type of its result depends on.
+    function: Option<String>,
 }
 
 impl Shower<'_> {
-    async fn show(&self, entry: &Entry) -> Result<Json, WorkerError> {
+    async fn show(&mut self, index: OplogIndex, entry: &Entry) -> Result<Json, WorkerError> {
+        self.version = version_after(entry, self.version);
+        match &entry.kind {
+            EntryKind::Invoked(invocation) => self.function = Some(invocation.function.clone()),
+            EntryKind::Completed { .. } if self.function.is_none() => {
+                self.function = self.started_before(index).await?
+            }
+            _ => {}
+        }
         let mut fields = self.fields(&entry.kind).await?;
         if let Some(object) = fields.as_object_mut() {
             object.entry("type").or_insert_with(|| json!(entry.name()));
             object.insert("timestamp".into(), json!(entry.timestamp));
         }
         Ok(fields)
+    }
+
+    /// The function of the invocation that was under way at an index.
+    async fn started_before(&self, index: OplogIndex) -> Result<Option<String>, WorkerError> {
+        let mut end = index;
+        while end > 1 {
+            let start = end.saturating_sub(LOOK_BACK as u64).max(1);
+            let count = usize::try_from(end - start).unwrap_or(LOOK_BACK);
+            let read = read_entries(self.shared.log.as_ref(), self.worker, start, count).await?;
+            let found = read.into_iter().rev().find_map(|(_, entry)| match entry.kind {
+                EntryKind::Invoked(invocation) => Some(invocation.function),
+                _ => None,
+            });
+            if found.is_some() {
+                return Ok(found);
+            }
+            end = start;
+        }
+        Ok(None)
     }
 
     async fn fields(&self, kind: &EntryKind) -> Result<Json, WorkerError> {
@@ -96,9 +164,12 @@ impl Shower<'_> {
                 "function_name": invocation.function,
                 "request": self.parameters(invocation).await?,
                 "idempotency_key": invocation.key,
+                "trace_id": trace_id(invocation),
+                "trace_states": header(invocation, "tracestate").into_iter().collect::<Vec<_>>(),
+                "invocation_context": [],
             }),
             EntryKind::Completed { response, consumed_fuel } => json!({
-                "response": self.untyped(response).await?,
+                "response": self.response(response).await?,
                 "consumed_fuel": consumed_fuel,
             }),
             EntryKind::Error(failure) => json!({ "error": failure.message }),
@@ -140,9 +211,14 @@ impl Shower<'_> {
                 "span_id": span_id, "parent_id": parent, "linked_context": null, "attributes": attributes,
             }),
             EntryKind::FinishSpan { span_id } => json!({ "span_id": span_id }),
-            EntryKind::SetSpanAttribute { span_id, key, value } => json!({ "span_id": span_id, "key": key, "value": value }),
-            // Kinds that clients of the 1.1 line do not know are shown as the marker they know.
-            EntryKind::Resume | EntryKind::ChangePersistenceLevel(_) => json!({ "type": "NoOp" }),
+            EntryKind::SetSpanAttribute { span_id, key, value } => {
+                json!({ "span_id": span_id, "key": key, "value": value })
+            }
+            // No client knows these kinds: they are shown as the marker that all of them know.
+            EntryKind::ChangePersistenceLevel(level) => {
+                json!({ "type": "NoOp", "kind": "ChangePersistenceLevel", "persistence_level": format!("{level:?}") })
+            }
+            EntryKind::Resume => json!({ "type": "NoOp", "kind": "Resume" }),
             EntryKind::Suspend
             | EntryKind::NoOp
             | EntryKind::Interrupted
@@ -189,9 +265,27 @@ impl Shower<'_> {
         Ok(values.iter().zip(types).map(|(value, ty)| ty.map_or_else(|| inferred(value), |ty| typed_json(ty, value))).collect())
     }
 
-    async fn untyped(&self, payload: &Payload) -> Result<Json, WorkerError> {
-        Ok(inferred(&self.payloads.load(payload).await?))
+    /// The result of the function that was started last.
+    async fn response(&self, payload: &Payload) -> Result<Json, WorkerError> {
+        let value = self.payloads.load(payload).await?;
+        let id =
+            VersionedComponentId { component_id: self.worker.component_id, version: self.version };
+        let resolved = match (&self.function, self.shared.component(id).await) {
+            (Some(function), Ok(component)) => resolve(&component, function).ok(),
+            _ => None,
+        };
+        Ok(resolved.map_or_else(|| inferred(&value), |r| typed_json(&r.typ.result_type(), &value)))
     }
+}
+
+fn header<'a>(invocation: &'a Invocation, name: &str) -> Option<&'a str> {
+    invocation.trace.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// The trace that the caller's `traceparent` names; all zeros stand for none.
+fn trace_id(invocation: &Invocation) -> &str {
+    let named = header(invocation, "traceparent").and_then(|parent| parent.split('-').nth(1));
+    named.unwrap_or("00000000000000000000000000000000")
 }
 
 fn typed_json(ty: &Type, value: &Value) -> Json {

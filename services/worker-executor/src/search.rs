@@ -193,10 +193,15 @@ impl Query {
     }
 }
 
-
-/// The kind in lower case joined, kebab, and short.
+/// The kind in lower case joined, kebab, and short. An entry that is shown as a kind that clients
+/// know is found by its own kind, too.
 fn kind_names(entry: &Json) -> Vec<String> {
-    let kind = entry.get("type").and_then(Json::as_str).unwrap_or_default();
+    let kinds =
+        ["type", "kind"].into_iter().filter_map(|key| entry.get(key).and_then(Json::as_str));
+    kinds.flat_map(spellings).collect()
+}
+
+fn spellings(kind: &str) -> [String; 3] {
     let mut kebab = String::new();
     for c in kind.chars() {
         if c.is_uppercase() && !kebab.is_empty() {
@@ -205,7 +210,7 @@ fn kind_names(entry: &Json) -> Vec<String> {
         kebab.extend(c.to_lowercase());
     }
     let short = kebab.strip_suffix("-invoked").unwrap_or(&kebab).to_owned();
-    vec![kind.to_lowercase(), kebab, short]
+    [kind.to_lowercase(), kebab, short]
 }
 
 /// Values at a path anywhere in a value; wrappers of typed values are looked through.

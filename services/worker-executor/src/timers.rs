@@ -2,7 +2,7 @@
 //! survive any outage, and equal ones do not collapse (W8).
 
 use bytes::Bytes;
-use emet_model::{Timestamp, WorkerError};
+use emet_model::{Timestamp, WorkerError, WorkerId};
 use emet_runtime::log::now;
 use emet_storage::{Batch, KvStore};
 use std::sync::Arc;
@@ -11,8 +11,21 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 const SPACE: &str = "timers";
+/// The timers of single workers: a worker, then the key of its timer.
+const OWNED: &str = "worker-timers";
 /// Due timers taken at a time.
 const PAGE: usize = 256;
+
+/// What the keys of a worker's timers start with.
+fn owner_prefix(worker: &WorkerId) -> Vec<u8> {
+    let name = worker.worker_name.as_bytes();
+    let length = u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [worker.component_id.0.as_bytes(), length.as_slice(), name].concat()
+}
+
+fn new_key(at: Timestamp) -> Vec<u8> {
+    [at.0.to_be_bytes().as_slice(), Uuid::new_v4().as_bytes()].concat()
+}
 
 /// The timers of a node: keys are the due time and an id, so the first key is due first.
 #[derive(Clone)]
@@ -42,11 +55,42 @@ impl Timers {
 
     /// Adds a timer; it is durable when this returns. The id can remove it.
     pub(crate) async fn add(&self, at: Timestamp, action: Bytes) -> Result<String, WorkerError> {
-        let key = [at.0.to_be_bytes().as_slice(), Uuid::new_v4().as_bytes()].concat();
+        let key = new_key(at);
         let id = key.iter().map(|b| format!("{b:02x}")).collect();
         self.kv.apply(Batch::new().put(SPACE, key, action)).await.map_err(failed)?;
         self.added.notify_one();
         Ok(id)
+    }
+
+    /// Adds a timer that belongs to a worker and goes with it.
+    pub(crate) async fn add_of(
+        &self,
+        worker: &WorkerId,
+        at: Timestamp,
+        action: Bytes,
+    ) -> Result<(), WorkerError> {
+        let key = new_key(at);
+        let owned = [owner_prefix(worker), key.clone()].concat();
+        let batch = Batch::new().put(SPACE, key, action).put(OWNED, owned, Bytes::new());
+        self.kv.apply(batch).await.map_err(failed)?;
+        self.added.notify_one();
+        Ok(())
+    }
+
+    /// Removes all timers of a worker.
+    pub(crate) async fn remove_of(&self, worker: &WorkerId) -> Result<(), WorkerError> {
+        let prefix = owner_prefix(worker);
+        loop {
+            let owned = self.kv.scan(OWNED, &prefix, None, PAGE).await.map_err(failed)?;
+            if owned.is_empty() {
+                return Ok(());
+            }
+            let batch = owned.into_iter().fold(Batch::new(), |batch, (owned, _)| {
+                let key = owned.get(prefix.len()..).unwrap_or_default().to_vec();
+                batch.delete(SPACE, key).delete(OWNED, owned)
+            });
+            self.kv.apply(batch).await.map_err(failed)?;
+        }
     }
 
     /// Removes a timer by its id; one that has fired is no error.
@@ -74,8 +118,16 @@ impl Timers {
         }
     }
 
-    /// Forgets a timer whose action was carried out.
-    pub(crate) async fn done(&self, due: &Due) -> Result<(), WorkerError> {
-        self.kv.apply(Batch::new().delete(SPACE, due.key.clone())).await.map_err(failed).map(drop)
+    /// Forgets a timer whose action was carried out; `owner` is the worker that it belonged to.
+    pub(crate) async fn done(
+        &self,
+        due: &Due,
+        owner: Option<&WorkerId>,
+    ) -> Result<(), WorkerError> {
+        let mut batch = Batch::new().delete(SPACE, due.key.clone());
+        if let Some(worker) = owner {
+            batch = batch.delete(OWNED, [owner_prefix(worker), due.key.clone()].concat());
+        }
+        self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 }

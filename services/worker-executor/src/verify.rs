@@ -76,7 +76,8 @@ impl Scene {
             let Some(restored) = self.restore(&prepared, plan, end).await else { return Ok(None) };
             restored
         } else {
-            (self.fresh(prepared, plan, end).await?.map_err(Stop::from)?, 0)
+            let Ok(instance) = self.fresh(prepared, plan, end).await? else { return Ok(None) };
+            (instance, 0)
         };
         if !matches!(self.replay(&mut instance).await?, Ended::Ready) {
             return Ok(None);

@@ -43,7 +43,9 @@ impl From<WorkerError> for ApiError {
         match error {
             WorkerError::WorkerNotFound { .. } => Self::not_found(error.to_string()),
             golem_error => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorBody::Worker { golem_error })
+                let message = Some(golem_error.to_string());
+                let body = ErrorBody::Worker { golem_error, message };
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, body)
             }
         }
     }

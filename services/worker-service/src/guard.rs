@@ -83,7 +83,8 @@ fn after_panic(panic: &(dyn std::any::Any + Send), of_worker: bool) -> Response 
     tracing::error!(panic = text, "a request handler panicked");
     let reason = "Internal error: the request handler failed; the server's log has the details";
     if of_worker {
-        let body = ErrorBody::Worker { golem_error: WorkerError::unknown(reason) };
+        let golem_error = WorkerError::unknown(reason);
+        let body = ErrorBody::Worker { golem_error, message: Some(reason.to_owned()) };
         return (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
     }
     ApiError::plain(StatusCode::INTERNAL_SERVER_ERROR, reason).into_response()

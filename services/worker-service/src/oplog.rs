@@ -6,6 +6,7 @@ use crate::extract::{Query, WorkerPath};
 use crate::state::App;
 use axum::extract::State;
 use emet_api::{OplogPage, OplogPosition};
+use serde_json::Value;
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -16,6 +17,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .required()
             .query("cursor", "string", "nextIndex-componentVersion of the previous page.")
             .query("query", "string", "Only entries that fit; not with from.")
+            .query(
+                "kinds",
+                "string",
+                "all: show every entry with its own type; see docs/compatibility.md.",
+            )
             .answers("GetOplogResponse"),
     ]
 }
@@ -43,11 +49,65 @@ async fn oplog(
         next_oplog_index: from.unwrap_or(1).max(1),
         current_component_version: 0,
     });
-    let page = match search {
+    let all_kinds = match query.get("kinds") {
+        None => false,
+        Some("all") => true,
+        Some(other) => {
+            return Err(ApiError::invalid(format!(
+                "Invalid query parameter: kinds={other}: use all"
+            )));
+        }
+    };
+    let mut page = match search {
         Some(text) => app.workers.search_oplog(worker, text, position, count).await?,
         None => app.workers.oplog(worker, position, count).await?,
     };
+    if !all_kinds {
+        page.entries.iter_mut().for_each(|entry| show_as_known(&mut entry.entry));
+    }
     Ok(Json(page))
+}
+
+/// The types that clients of the 1.1 line know. They give up on a page with any other type.
+const KNOWN: [&str; 27] = [
+    "Create",
+    "ImportedFunctionInvoked",
+    "ExportedFunctionInvoked",
+    "ExportedFunctionCompleted",
+    "Suspend",
+    "Error",
+    "NoOp",
+    "Jump",
+    "Interrupted",
+    "Exited",
+    "ChangeRetryPolicy",
+    "BeginAtomicRegion",
+    "EndAtomicRegion",
+    "BeginRemoteWrite",
+    "EndRemoteWrite",
+    "PendingWorkerInvocation",
+    "PendingUpdate",
+    "SuccessfulUpdate",
+    "FailedUpdate",
+    "GrowMemory",
+    "CreateResource",
+    "DropResource",
+    "DescribeResource",
+    "Log",
+    "Restart",
+    "ActivatePlugin",
+    "DeactivatePlugin",
+];
+
+/// Shows an entry of a newer type as the marker `NoOp`, so that indexes stay dense; its own type
+/// goes to `kind`, and its fields stay.
+fn show_as_known(entry: &mut Value) {
+    let Some(fields) = entry.as_object_mut() else { return };
+    let known =
+        fields.get("type").and_then(Value::as_str).is_some_and(|kind| KNOWN.contains(&kind));
+    if !known && let Some(kind) = fields.insert("type".into(), "NoOp".into()) {
+        fields.insert("kind".into(), kind);
+    }
 }
 
 /// Parses `nextIndex-componentVersion`.
@@ -61,4 +121,22 @@ fn parse_cursor(text: &str) -> Result<OplogPosition, ApiError> {
     position.ok_or_else(|| {
         ApiError::invalid(format!("Invalid cursor: {text}: use nextIndex-componentVersion"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::show_as_known;
+    use serde_json::json;
+
+    #[test]
+    fn newer_types_are_shown_as_markers_with_their_fields() {
+        let mut entry =
+            json!({"type": "Revert", "timestamp": "t", "dropped_region": {"start": 2, "end": 3}});
+        show_as_known(&mut entry);
+        let expected = json!({"type": "NoOp", "kind": "Revert", "timestamp": "t", "dropped_region": {"start": 2, "end": 3}});
+        assert_eq!(entry, expected);
+        let mut known = json!({"type": "Jump", "jump": {"start": 2, "end": 3}});
+        show_as_known(&mut known);
+        assert_eq!(known, json!({"type": "Jump", "jump": {"start": 2, "end": 3}}));
+    }
 }

@@ -3,9 +3,10 @@
 use emet_api::{Components, Workers};
 use std::sync::Arc;
 
-/// The version told to clients by `GET /version`: the newest release of the original platform
-/// whose API this is. The 1.1 client warns about servers that are newer than itself.
-pub const COMPATIBLE_VERSION: &str = "1.1.16";
+/// The version told to clients by `GET /version`: of the API, in the numbers of the platform whose
+/// API this is. It is the first one of the 1.1 line, since clients warn about servers that are
+/// newer than themselves, and every client of the line is served.
+pub const COMPATIBLE_VERSION: &str = "1.1.0";
 
 /// Limits of requests and answers (docs/limits.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

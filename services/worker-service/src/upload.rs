@@ -100,14 +100,12 @@ impl Form {
         if self.component.is_none() && self.errors.is_empty() {
             self.errors.push("Missing part: component".to_owned());
         }
-        if self.files.is_none() && self.permissions.as_ref().is_some_and(|p| !p.values.is_empty()) {
-            self.errors.push("Part filesPermissions needs the part files".to_owned());
-        }
         if !self.errors.is_empty() {
             return Err(self.errors);
         }
         let permissions = self.permissions.unwrap_or_default().values.into_iter();
         let permissions = permissions.map(|entry| (entry.path, entry.permissions)).collect();
+        // Permissions without files say nothing: the previous files keep theirs.
         Ok(NewComponent {
             wasm: self.component.unwrap_or_default(),
             component_type: self.component_type,

@@ -33,11 +33,13 @@ async fn only_a_missing_worker_is_404_and_other_errors_are_the_union() {
     let (status, body) = api.post("C/workers", r#"{"name":"exists","args":[],"env":{}}"#).await;
     let id = json!({"componentId": ID, "workerName": "exists"});
     let error = json!({"type": "WorkerAlreadyExists", "workerId": id});
-    assert_eq!((status, body), (500, json!({"golemError": error})));
+    let message = format!("Worker already exists: {ID}/exists");
+    assert_eq!((status, body), (500, json!({"golemError": error, "message": message})));
 
     let (status, body) = api.post("C/workers/failed/resume", "").await;
     let error = json!({"type": "PreviousInvocationFailed", "details": "trap"});
-    assert_eq!((status, body), (500, json!({"golemError": error})));
+    let message = "Previous invocation failed: trap";
+    assert_eq!((status, body), (500, json!({"golemError": error, "message": message})));
 }
 
 #[tokio::test]
@@ -186,7 +188,9 @@ async fn oplog_pages_by_index_query_or_cursor() {
     assert_eq!(api.fake.last(), format!("oplog {position} 10 cart-7"));
     assert_eq!(api.get("W/oplog?count=10&query=a+AND+b").await.0, 200);
     assert!(api.fake.asked.lock().unwrap().contains(&"search a AND b".to_owned()));
-    for wrong in ["", "count=0", "count=x", "count=1&from=1&query=a", "count=1&cursor=7"] {
+    for wrong in
+        ["", "count=0", "count=x", "count=1&from=1&query=a", "count=1&cursor=7", "count=1&kinds=x"]
+    {
         assert_eq!(api.get(&format!("W/oplog?{wrong}")).await.0, 400, "{wrong}");
     }
 }

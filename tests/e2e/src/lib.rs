@@ -1,6 +1,8 @@
 //! A real `emet server` for tests: a process of its own on a free port, with a data directory that
 //! outlives it, so that it can be killed and started again.
 
+pub mod raw;
+
 use emet_api::{InvokeParameters, Target};
 use emet_client::{Call, Client, ClientError};
 use emet_model::{ComponentId, IdempotencyKey, WorkerId};
@@ -75,6 +77,16 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
+    }
+
+    /// Where it listens, such as `http://127.0.0.1:1234`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
     }
 
     /// What the server has logged.

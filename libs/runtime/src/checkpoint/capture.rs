@@ -110,9 +110,9 @@ impl Capture {
         self.base
     }
 
-    /// Encodes a checkpoint of the state, with the folded state (`emet_oplog::encode_state`) up to the
+    /// Encodes a checkpoint of the state, with the folded state (`emet_oplog::summary`) up to the
     /// same index; takes time with its size.
-    pub fn seal(&self, binding: Binding, state: Vec<u8>) -> Result<Bytes, String> {
+    pub fn seal(&self, binding: Binding, state: Bytes) -> Result<Bytes, String> {
         seal(binding, state, &self.body)
     }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use emet_model::WorkerId;
-use emet_oplog::{WorkerState, decode_state};
+use emet_oplog::{WorkerState, summary};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
@@ -244,12 +244,12 @@ pub struct Checkpoint {
 }
 
 /// Encodes a checkpoint.
-pub(crate) fn seal(binding: Binding, state: Vec<u8>, body: &Body) -> Result<Bytes, String> {
+pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes, String> {
     let body = body.encode_to_vec();
     if body.len() > MAX_BODY {
         return Err(format!("the state of the instance has {} bytes, the limit is {MAX_BODY}", body.len()));
     }
-    let header = Header { binding: Some(binding), state: state.into(), body_length: body.len() as u64 }.encode_to_vec();
+    let header = Header { binding: Some(binding), state, body_length: body.len() as u64 }.encode_to_vec();
     let compressed = zstd::bulk::compress(&body, LEVEL).map_err(|e| e.to_string())?;
     let mut out = Vec::with_capacity(MAGIC.len() + 8 + header.len() + compressed.len() + CHECKSUM);
     out.extend_from_slice(MAGIC);
@@ -279,7 +279,8 @@ impl Checkpoint {
         let (header, body) = rest.split_at_checked(length).ok_or("its header is cut off")?;
         let header = Header::decode(bytes.slice_ref(header)).map_err(|e| e.to_string())?;
         let binding = header.binding.ok_or("it does not say what it fits")?;
-        let state = decode_state(header.state).map_err(|e| e.to_string())?;
+        let state = summary::decode(&header.state).map_err(|e| e.to_string())?;
+        let state = state.filter(|state| state.whole).ok_or("its folded state is of another version")?.state;
         if state.index != binding.index {
             return Err("its state is of another index".into());
         }

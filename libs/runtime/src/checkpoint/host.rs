@@ -32,6 +32,8 @@ pub(crate) struct HostState {
     pub(super) shown: Option<u32>,
     /// The resource that is to be given.
     pub(super) giving: Option<u32>,
+    /// Epochs in which the guest was found executing.
+    pub(crate) ticks: u32,
     /// Standard input streams, by their place in the table.
     pub(crate) stdin: HashSet<u32>,
 }

@@ -8,7 +8,7 @@ use super::format::Checkpoint;
 use crate::log::{OplogWriter, log_failure, log_key};
 use bytes::Bytes;
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
-use emet_oplog::{Outcome, Regions, WorkerState};
+use emet_oplog::{Finished, Outcome, Regions, WorkerState};
 use emet_storage::{Batch, BlobStore, KvStore, LogStore};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -63,24 +63,26 @@ fn result_key(worker: &WorkerId, created_at: Timestamp, key: &IdempotencyKey) ->
     [results_prefix(worker).as_slice(), &created_at.0.to_be_bytes(), Sha256::digest(key.0.as_bytes()).as_slice()].concat()
 }
 
-fn encode(outcome: Outcome) -> Bytes {
-    let (tag, index) = match outcome {
+fn encode(finished: Finished) -> Bytes {
+    let (tag, index) = match finished.outcome {
         Outcome::Completed(index) => (0u8, index),
         Outcome::Failed(index) => (1, index),
         Outcome::Exited(index) => (2, index),
     };
-    [&[tag][..], &index.to_be_bytes()].concat().into()
+    [&[tag][..], &index.to_be_bytes(), &finished.start.to_be_bytes()].concat().into()
 }
 
-fn decode(record: &[u8]) -> Option<Outcome> {
-    let (tag, index) = record.split_first()?;
-    let index = OplogIndex::from_be_bytes(index.try_into().ok()?);
-    match tag {
-        0 => Some(Outcome::Completed(index)),
-        1 => Some(Outcome::Failed(index)),
-        2 => Some(Outcome::Exited(index)),
-        _ => None,
-    }
+fn decode(record: &[u8]) -> Option<Finished> {
+    let (tag, rest) = record.split_first()?;
+    let (index, start) = rest.split_first_chunk::<8>()?;
+    let (index, start) = (OplogIndex::from_be_bytes(*index), OplogIndex::from_be_bytes(start.try_into().ok()?));
+    let outcome = match tag {
+        0 => Outcome::Completed(index),
+        1 => Outcome::Failed(index),
+        2 => Outcome::Exited(index),
+        _ => return None,
+    };
+    Some(Finished { start, outcome })
 }
 
 impl CheckpointStore {
@@ -129,10 +131,10 @@ impl CheckpointStore {
     }
 
     /// Stores results; to be durable before a checkpoint that relies on them.
-    pub async fn save_results(&self, worker: &WorkerId, created_at: Timestamp, results: &[(IdempotencyKey, Outcome)]) -> Result<(), WorkerError> {
+    pub async fn save_results(&self, worker: &WorkerId, created_at: Timestamp, results: &[(IdempotencyKey, Finished)]) -> Result<(), WorkerError> {
         for chunk in results.chunks(BATCH) {
-            let batch = chunk.iter().fold(Batch::new(), |batch, (key, outcome)| {
-                batch.put(RESULTS, result_key(worker, created_at, key), encode(*outcome))
+            let batch = chunk.iter().fold(Batch::new(), |batch, (key, finished)| {
+                batch.put(RESULTS, result_key(worker, created_at, key), encode(*finished))
             });
             self.kv.apply(batch).await.map_err(failed)?;
         }
@@ -141,19 +143,23 @@ impl CheckpointStore {
 
     /// A result that the folded state has left out: it counts up to the index that the state says,
     /// and unless it was taken back.
-    pub async fn result(&self, worker: &WorkerId, state: &ResultsPlace, key: &IdempotencyKey) -> Result<Option<Outcome>, WorkerError> {
+    pub async fn result(&self, worker: &WorkerId, state: &ResultsPlace, key: &IdempotencyKey) -> Result<Option<Finished>, WorkerError> {
         if state.stored == 0 {
             return Ok(None);
         }
         let found = self.kv.get(RESULTS, &result_key(worker, state.created_at, key)).await.map_err(failed)?;
-        let outcome = found.and_then(|record| decode(&record));
+        let finished = found.and_then(|record| decode(&record));
         let counts = |index| index <= state.stored && !state.deleted.contains(index);
-        Ok(outcome.filter(|outcome| counts(outcome.index())))
+        Ok(finished.filter(|finished| counts(finished.outcome.index())))
     }
 
-    /// Removes the checkpoints of a worker, then what they rely on.
+    /// Removes the checkpoints of a worker.
     pub async fn delete(&self, worker: &WorkerId) -> Result<(), WorkerError> {
-        self.blobs.delete_prefix(&prefix(worker)).await.map_err(failed)?;
+        self.blobs.delete_prefix(&prefix(worker)).await.map_err(failed)
+    }
+
+    /// Removes the results of a worker whose log is gone.
+    pub async fn delete_results(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         loop {
             let found = self.kv.scan(RESULTS, &results_prefix(worker), None, BATCH).await.map_err(failed)?;
             if found.is_empty() {
@@ -162,14 +168,6 @@ impl CheckpointStore {
             let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(RESULTS, key));
             self.kv.apply(batch).await.map_err(failed)?;
         }
-    }
-
-    /// The folded state of a worker's whole log, from its newest checkpoint on if there is one.
-    pub async fn state(&self, worker: &WorkerId) -> Result<(WorkerState, Option<Checkpoint>), WorkerError> {
-        let checkpoint = self.newest(worker, OplogIndex::MAX).await;
-        let base = checkpoint.as_ref().map(|checkpoint| checkpoint.state.clone());
-        let state = crate::log::read_state_from(self.log.as_ref(), worker, base).await?;
-        Ok((state, checkpoint))
     }
 
     /// The stored form of an entry; it must be durable.

@@ -51,6 +51,20 @@ impl EventHub {
         (inner.history.iter().cloned().collect(), receiver)
     }
 
+    /// Ends all present streams: the instance that they watched is gone. Later listeners still get
+    /// the past events.
+    pub fn close(&self) {
+        if let Some(sender) = self.inner.lock().sender.take() {
+            // Nobody listening is nobody to tell.
+            drop(sender.send(WorkerEvent::Close));
+        }
+    }
+
+    /// Whether anybody listens.
+    pub fn is_watched(&self) -> bool {
+        self.inner.lock().sender.as_ref().is_some_and(|s| s.receiver_count() > 0)
+    }
+
     /// What was written to stderr since the latest start of an invocation.
     pub fn recent_stderr(&self) -> String {
         let inner = self.inner.lock();

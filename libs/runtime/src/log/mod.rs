@@ -11,4 +11,6 @@ pub use events::EventHub;
 pub use host_fn::{HostFn, HostFnInfo};
 pub use journal::Journal;
 pub use payloads::Payloads;
-pub use writer::{OplogWriter, log_failure, log_key, now, read_entries, read_state, read_state_from};
+pub use writer::{
+    OplogWriter, log_failure, log_key, now, read_entries, read_shown, read_state, read_state_at,
+};

@@ -1,7 +1,7 @@
 //! Payloads beside the oplog: what is too large for an entry (guest spec 2.5).
 
 use bytes::Bytes;
-use emet_model::{WorkerError, WorkerId};
+use emet_model::{WorkerError, WorkerId, form_encode};
 use emet_oplog::{MAX_INLINE_PAYLOAD, Payload};
 use emet_storage::BlobStore;
 use emet_values::{Value, binary};
@@ -19,7 +19,9 @@ pub struct Payloads {
 impl Payloads {
     /// The payloads of a worker.
     pub fn new(blobs: Arc<dyn BlobStore>, worker: &WorkerId) -> Self {
-        Self { blobs, prefix: format!("payloads/{}/{}/", worker.component_id, worker.worker_name) }
+        // Names of workers may contain anything, a slash too: one worker's prefix is never another's.
+        let name = form_encode(&worker.worker_name);
+        Self { blobs, prefix: format!("payloads/{}/{name}/", worker.component_id) }
     }
 
     /// Everything stored for the worker starts with this.

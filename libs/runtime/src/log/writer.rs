@@ -4,14 +4,17 @@ use super::{EventHub, Payloads};
 use bytes::Bytes;
 use emet_api::WorkerEvent;
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
-use emet_oplog::{Entry, EntryKind, Fold, LogLevel, Outcome, WorkerState, codec};
-use emet_storage::{Append, LogError, LogKey, LogStore, Summary};
+use emet_oplog::{Entry, EntryKind, Finished, Fold, LogLevel, WorkerState, codec, summary};
+use emet_storage::{Append, Head, LogError, LogKey, LogStore, Summary};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Entries read from the store at a time.
 const READ_CHUNK: usize = 2048;
+/// Entries after which the cached state is stored anew, with the next append: so many, and what
+/// one append adds, are folded at most to show a worker (docs/enumeration.md).
+const SUMMARY_EVERY: u64 = 512;
 
 /// The only writer of one worker's log: it gives out the indexes, keeps the fold up to date, and
 /// makes entries durable in the order of their indexes (law L3). Shared by the worker's actor,
@@ -26,8 +29,6 @@ pub struct OplogWriter {
     store: Arc<dyn LogStore>,
     key: LogKey,
     epoch: u64,
-    /// A state that the log was folded from, to be folded from again.
-    base: Mutex<Option<WorkerState>>,
     inner: Mutex<Inner>,
     /// Held by the one append that is under way.
     appending: Arc<tokio::sync::Mutex<()>>,
@@ -41,6 +42,8 @@ struct Inner {
     submitted: OplogIndex,
     /// What the store's mark says, or will say after the append under way.
     marked_unfinished: bool,
+    /// Index that the stored cached state includes, or will include after the append under way.
+    summarised: OplogIndex,
     /// Set by the first failed append: nothing is written after it (law L8).
     failed: Option<WorkerError>,
 }
@@ -62,14 +65,55 @@ pub fn log_failure(error: &LogError) -> WorkerError {
 }
 
 /// Reads a stored log and folds it; a worker without entries has an empty state.
-pub async fn read_state(store: &dyn LogStore, worker: &WorkerId) -> Result<WorkerState, WorkerError> {
-    read_state_from(store, worker, None).await
+pub async fn read_state(
+    store: &dyn LogStore,
+    worker: &WorkerId,
+) -> Result<WorkerState, WorkerError> {
+    let head = store.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
+    read_state_at(store, worker, head.as_ref()).await
 }
 
-/// As [`read_state`], going on from a state that was folded before.
-pub async fn read_state_from(store: &dyn LogStore, worker: &WorkerId, base: Option<WorkerState>) -> Result<WorkerState, WorkerError> {
+/// As [`read_state`], for a caller who knows the head.
+pub async fn read_state_at(
+    store: &dyn LogStore,
+    worker: &WorkerId,
+    head: Option<&Head>,
+) -> Result<WorkerState, WorkerError> {
+    let cached = head.and_then(cached_state).filter(|cached| cached.whole);
+    fold_from(store, worker, cached.map_or_else(Fold::new, |cached| Fold::from_base(cached.state)))
+        .await
+}
+
+/// What there is to show of a worker. In the common case its head has it, and nothing is read.
+pub async fn read_shown(
+    store: &dyn LogStore,
+    worker: &WorkerId,
+    head: &Head,
+) -> Result<WorkerState, WorkerError> {
+    let fold = cached_state(head).map_or_else(Fold::new, |cached| Fold::from_state(cached.state));
+    if fold.state().index == head.last {
+        return Ok(fold.state().clone());
+    }
+    fold_from(store, worker, fold).await
+}
+
+/// The cached state of a head, if it can be used (law L5).
+fn cached_state(head: &Head) -> Option<summary::Summary> {
+    let stored = head.summary.as_ref()?;
+    let cached = summary::decode(&stored.data).unwrap_or_else(|error| {
+        tracing::warn!(%error, "a cached state cannot be read; the log is folded again");
+        None
+    })?;
+    (cached.state.index == stored.index && stored.index <= head.last).then_some(cached)
+}
+
+/// Folds what is newer than a fold; all again, if the newer entries take older ones back.
+async fn fold_from(
+    store: &dyn LogStore,
+    worker: &WorkerId,
+    mut fold: Fold,
+) -> Result<WorkerState, WorkerError> {
     let key = log_key(worker);
-    let mut fold = base.map_or_else(Fold::new, Fold::from_base);
     loop {
         let mut next = fold.state().index + 1;
         loop {
@@ -105,9 +149,32 @@ fn decode(index: OplogIndex, data: Bytes) -> Result<Entry, WorkerError> {
     codec::decode(data).map_err(|e| WorkerError::unknown(format!("oplog entry {index} is damaged: {e}")))
 }
 
+impl Inner {
+    /// The state to be cached with the next append, if it is time for that.
+    fn due_summary(&mut self, leaving: bool) -> Option<Summary> {
+        let state = self.fold.state();
+        let behind = state.index.saturating_sub(self.summarised);
+        let due = if leaving { behind > 0 } else { behind >= SUMMARY_EVERY };
+        // A region that was just met has not taken effect in the fold.
+        if !due || !self.fold.is_complete() {
+            return None;
+        }
+        let summary = Summary { index: state.index, data: summary::encode(state) };
+        self.summarised = summary.index;
+        Some(summary)
+    }
+}
+
 impl OplogWriter {
     /// A writer of a log whose stored entries fold to `state`.
-    pub fn new(worker: WorkerId, store: Arc<dyn LogStore>, payloads: Payloads, epoch: u64, state: WorkerState, unfinished: bool) -> Self {
+    pub fn new(
+        worker: WorkerId,
+        store: Arc<dyn LogStore>,
+        payloads: Payloads,
+        epoch: u64,
+        state: WorkerState,
+        head: Option<&Head>,
+    ) -> Self {
         let submitted = state.index;
         Self {
             key: log_key(&worker),
@@ -116,12 +183,12 @@ impl OplogWriter {
             events: EventHub::default(),
             store,
             epoch,
-            base: Mutex::new(None),
             inner: Mutex::new(Inner {
                 fold: Fold::from_state(state),
                 buffer: Vec::new(),
                 submitted,
-                marked_unfinished: unfinished,
+                marked_unfinished: head.is_some_and(|h| h.unfinished),
+                summarised: head.and_then(|h| h.summary.as_ref()).map_or(0, |s| s.index),
                 failed: None,
             }),
             appending: Arc::new(tokio::sync::Mutex::new(())),
@@ -140,19 +207,14 @@ impl OplogWriter {
         index
     }
 
-    /// Keeps a state of a checkpoint, which spares folding the log from its start.
-    pub fn fold_from(&self, base: WorkerState) {
-        *self.base.lock() = Some(base);
-    }
-
-    /// Forgets results up to an index, which are in the store of results now.
+    /// Forgets results up to an index, which are kept apart from now on.
     pub fn put_results_aside(&self, until: OplogIndex) {
         self.inner.lock().fold.put_results_aside(until);
     }
 
-    /// Takes a result in again from the store of results.
-    pub fn recall(&self, key: IdempotencyKey, outcome: Outcome) {
-        self.inner.lock().fold.recall(key, outcome);
+    /// Takes a result in again that was kept apart.
+    pub fn recall(&self, key: IdempotencyKey, finished: Finished) {
+        self.inner.lock().fold.recall(key, finished);
     }
 
     /// Index of the last added entry.
@@ -172,17 +234,18 @@ impl OplogWriter {
 
     /// Makes everything added so far durable. Survives being dropped half-way: the append goes on.
     pub async fn commit(self: &Arc<Self>) -> Result<(), WorkerError> {
-        self.append(None).await
+        self.append(false).await
     }
 
-    /// As [`Self::commit`], and replaces the cached summary of the worker.
-    pub async fn commit_with_summary(self: &Arc<Self>, summary: Bytes) -> Result<(), WorkerError> {
-        self.append(Some(summary)).await
+    /// As [`Self::commit`], and stores the folded state unless it is stored: the worker is about to
+    /// leave memory.
+    pub async fn commit_with_summary(self: &Arc<Self>) -> Result<(), WorkerError> {
+        self.append(true).await
     }
 
-    async fn append(self: &Arc<Self>, summary: Option<Bytes>) -> Result<(), WorkerError> {
+    async fn append(self: &Arc<Self>, leaving: bool) -> Result<(), WorkerError> {
         let turn = self.appending.clone().lock_owned().await;
-        let Some(append) = self.take_buffer(summary)? else { return Ok(()) };
+        let Some(append) = self.take_buffer(leaving)? else { return Ok(()) };
         let this = self.clone();
         // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
         // outcome behind.
@@ -197,15 +260,16 @@ impl OplogWriter {
         appended.await.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
     }
 
-    fn take_buffer(&self, summary: Option<Bytes>) -> Result<Option<Append>, WorkerError> {
+    fn take_buffer(&self, leaving: bool) -> Result<Option<Append>, WorkerError> {
         let mut inner = self.inner.lock();
         if let Some(error) = &inner.failed {
             return Err(error.clone());
         }
+        let index = inner.fold.state().index;
+        let summary = inner.due_summary(leaving);
         if inner.buffer.is_empty() && summary.is_none() {
             return Ok(None);
         }
-        let index = inner.fold.state().index;
         let unfinished = inner.fold.state().is_unfinished();
         let mark = (unfinished != inner.marked_unfinished).then_some(unfinished);
         inner.marked_unfinished = unfinished;
@@ -219,8 +283,17 @@ impl OplogWriter {
             expected,
             records,
             unfinished: mark,
-            summary: summary.map(|data| Summary { index, data }),
+            summary,
         }))
+    }
+
+    /// Ends all writing: nothing is appended after this returns, whoever asks. For a worker that is
+    /// deleted; without it an append under way could make its log anew.
+    pub async fn seal(&self, reason: WorkerError) {
+        let _turn = self.appending.lock().await;
+        let mut inner = self.inner.lock();
+        inner.failed.get_or_insert(reason);
+        inner.buffer.clear();
     }
 
     /// Folds the whole log again, after an entry that takes others back. What is not committed yet
@@ -228,8 +301,7 @@ impl OplogWriter {
     pub async fn refold(&self) -> Result<(), WorkerError> {
         // No append may end between reading the store and taking the buffer over.
         let _turn = self.appending.lock().await;
-        let base = self.base.lock().clone();
-        let mut fold = Fold::from_state(read_state_from(self.store.as_ref(), &self.worker, base).await?);
+        let mut fold = Fold::from_state(read_state(self.store.as_ref(), &self.worker).await?);
         let mut inner = self.inner.lock();
         for bytes in &inner.buffer {
             let index = fold.state().index + 1;

@@ -211,7 +211,12 @@ impl Workers for Fake {
     async fn update(&self, w: WorkerId, mode: UpdateMode, to: u64) -> Result<(), WorkerError> {
         self.check(&format!("update {mode:?} {to}"), &w)
     }
-    async fn schedule(&self, target: Target, _: Invocation, at: Timestamp) -> Result<String, WorkerError> {
+    async fn schedule(
+        &self,
+        target: Target,
+        _: Invocation,
+        at: Timestamp,
+    ) -> Result<String, WorkerError> {
         Ok(format!("{}/{}", target.component_id, at.0))
     }
     async fn cancel_scheduled(&self, _: &str) -> Result<(), WorkerError> {

@@ -1,0 +1,213 @@
+//! What follows a job, and how a worker is stopped.
+
+use super::{Actor, Stopped};
+use crate::job::Ended;
+use emet_engine::after_failure;
+use emet_model::{Timestamp, WorkerError};
+use emet_oplog::{EntryKind, Failure, FailureKind, QueuedWork};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+impl Actor {
+    /// Acts on how a job ended.
+    pub(super) async fn after(&mut self, ended: Ended, saving: bool) {
+        match ended {
+            Ended::Ready | Ended::Verified => {}
+            Ended::Snapshot(result) => self.after_snapshot(result).await,
+            Ended::NotLoaded(error) => self.after_refusal(error).await,
+            Ended::LogFailed(error) => self.give_up(&error),
+            Ended::Suspended(_) | Ended::Exited | Ended::Restart if saving => {
+                self.after_snapshot(Err("save-snapshot did not return".into())).await;
+            }
+            Ended::Failed(_, message) if saving => self.after_snapshot(Err(message)).await,
+            Ended::Restart => {}
+            Ended::Suspended(until) => self.suspend(until).await,
+            Ended::Exited => self.exit().await,
+            Ended::Failed(kind, message) => self.fail(kind, message).await,
+        }
+    }
+
+    /// Stops the worker, whatever it does. No job runs any more.
+    pub(super) async fn stop(&mut self, stopped: Stopped) {
+        if matches!(stopped, Stopped::Leave(_)) {
+            self.checkpoint(true).await;
+        }
+        self.unload();
+        match stopped {
+            Stopped::Restart => {}
+            Stopped::Interrupt(reply) => {
+                self.retry_at = None;
+                self.writer.add(EntryKind::Interrupted);
+                let committed = self.writer.commit().await;
+                match &committed {
+                    Ok(()) => {
+                        self.answer_all(&WorkerError::Interrupted { recover_immediately: false })
+                    }
+                    Err(error) => self.give_up(error),
+                }
+                self.writer.events.close();
+                drop(reply.send(committed));
+            }
+            Stopped::Delete(reply) => {
+                let missing = WorkerError::WorkerNotFound { worker_id: self.writer.worker.clone() };
+                self.writer.seal(missing.clone()).await;
+                self.checkpoints.settle().await;
+                let deleted = self.shared.delete_stored(&self.writer.worker).await;
+                self.answer_all(&missing);
+                self.refuse_loading(&missing, &missing);
+                self.writer.events.close();
+                self.finished = true;
+                // Whoever asks after the answer must not find this actor any more.
+                self.shared.forget(&self.writer);
+                drop(reply.send(deleted));
+            }
+            Stopped::Leave(done) => {
+                if let Err(error) = self.writer.commit_with_summary().await {
+                    self.give_up(&error);
+                }
+                self.writer.events.close();
+                (self.finished, self.last) = (true, true);
+                if let Some(done) = done {
+                    // Whoever waited for this may have lost patience.
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+
+    /// An update that the failed load was to apply, if it did not get through.
+    async fn update_failed(&mut self, reason: &str) -> bool {
+        let pending = self
+            .writer
+            .with_state(|s| s.pending_updates.front().map(|u| (u.target, u.snapshot.is_some())));
+        let Some((target, manual)) = pending else { return false };
+        let details =
+            if manual { reason.to_owned() } else { format!("Automatic update failed: {reason}") };
+        self.unload();
+        self.writer.add(EntryKind::FailedUpdate { target, details: Some(details) });
+        self.commit().await;
+        true
+    }
+
+    async fn after_snapshot(&mut self, result: Result<Vec<u8>, String>) {
+        let target = self.writer.with_state(|s| match s.pending.front().map(|p| &p.work) {
+            Some(QueuedWork::ManualUpdate(target)) => Some(*target),
+            _ => None,
+        });
+        let Some(target) = target else { return };
+        let stored = match result {
+            Ok(bytes) => {
+                self.writer.payloads.store_bytes(bytes.into()).await.map_err(|e| e.to_string())
+            }
+            Err(reason) => Err(reason),
+        };
+        let entry = match stored {
+            Ok(payload) => EntryKind::PendingUpdate { target, snapshot: Some(payload) },
+            Err(reason) => {
+                let details = Some(format!("failed to get a snapshot for manual update: {reason}"));
+                EntryKind::FailedUpdate { target, details }
+            }
+        };
+        self.unload();
+        self.writer.add(entry);
+        self.commit().await;
+    }
+
+    /// The worker cannot be made ready. Everybody who waits is told; the queue stays in the log.
+    async fn after_refusal(&mut self, error: WorkerError) {
+        if self.update_failed(&error.to_string()).await {
+            return;
+        }
+        // A worker that has done something cannot go on; one that has not cannot begin.
+        let begun = self.writer.with_state(|s| s.last_effect > 1);
+        let access = match begun {
+            true => WorkerError::FailedToResumeWorker {
+                worker_id: self.writer.worker.clone(),
+                reason: Box::new(error.clone()),
+            },
+            false => error.clone(),
+        };
+        self.refuse_loading(&error, &access);
+        self.answer_all(&access);
+        self.finished = true;
+    }
+
+    async fn suspend(&mut self, until: Option<SystemTime>) {
+        if self.update_failed("the guest waits before it has replayed its history").await {
+            return;
+        }
+        self.unload();
+        // The timer comes first: a crash between the two must not leave a worker that nobody wakes.
+        if let Some(until) = until {
+            let at = until.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let at = Timestamp(u64::try_from(at.as_millis()).unwrap_or(u64::MAX).saturating_add(1));
+            if let Err(error) = self.shared.schedule_wake(&self.writer.worker, at).await {
+                return self.give_up(&error);
+            }
+        }
+        self.writer.add(EntryKind::Suspend);
+        if self.woken {
+            self.writer.add(EntryKind::Resume);
+        }
+        self.commit().await;
+    }
+
+    async fn exit(&mut self) {
+        if self.update_failed("the guest exits before it has replayed its history").await {
+            return;
+        }
+        self.writer.add(EntryKind::Exited);
+        if self.commit().await {
+            let error = WorkerError::runtime("Process exited");
+            self.refuse_loading(&error, &error);
+            self.answer_all(&error);
+        }
+    }
+
+    async fn fail(&mut self, kind: FailureKind, message: String) {
+        // Lack of memory is the node's trouble, not the new version's: the update is tried again.
+        if kind != FailureKind::OutOfMemory && self.update_failed(&message).await {
+            return;
+        }
+        let random = rand::random::<f64>();
+        let mut decision = self.writer.with_state(|s| {
+            after_failure(s, kind, message, &self.shared.node.retry_policy, random)
+        });
+        if self.ephemeral {
+            // Without replay there is no place to go on from, and doing it all again is not a retry.
+            decision.failure.retriable = false;
+            decision.retry_in = None;
+        }
+        self.unload();
+        let failure = decision.failure.clone();
+        self.writer.add(EntryKind::Error(decision.failure));
+        if !self.commit().await {
+            return;
+        }
+        match decision.retry_in {
+            Some(delay) => self.retry_at = Some(Instant::now() + delay),
+            None => {
+                let error = failure_error(&failure);
+                self.refuse_loading(&error, &error);
+                self.answer_all(&error);
+            }
+        }
+    }
+
+    /// The log failed: this actor cannot go on, and the next request reads the log anew (law L8).
+    pub(super) fn give_up(&mut self, error: &WorkerError) {
+        tracing::error!(worker = %self.writer.worker, %error, "the worker stops: its oplog failed");
+        self.unload();
+        self.refuse_loading(error, error);
+        self.answer_all(error);
+        self.writer.events.close();
+        self.finished = true;
+    }
+}
+
+/// A recorded failure as its callers see it.
+pub(super) fn failure_error(failure: &Failure) -> WorkerError {
+    match failure.kind {
+        FailureKind::InvalidRequest => WorkerError::invalid(failure.message.clone()),
+        _ => WorkerError::runtime(failure.message.clone()),
+    }
+}

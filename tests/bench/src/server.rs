@@ -1,0 +1,108 @@
+//! The `emet server` that is measured: a process on a free port, with data that outlive it.
+
+use crate::load;
+use anyhow::{Context, Result, bail};
+use emet_client::{Client, Upload};
+use emet_model::{ComponentId, WorkerId};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server and its data.
+pub(crate) struct Server {
+    data: tempfile::TempDir,
+    child: Option<Child>,
+    arguments: Vec<String>,
+    /// Its port.
+    pub(crate) port: u16,
+    /// Client of its API.
+    pub(crate) client: Client,
+}
+
+/// The binary that was built together with this one.
+fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let path = own.parent().context("no directory of binaries")?.join("emet");
+    if path.exists() { Ok(path) } else { bail!("{} is missing: use `make bench`", path.display()) }
+}
+
+impl Server {
+    /// Starts a server on an empty data directory below the one given.
+    pub(crate) async fn start(work: &Path, arguments: &[&str]) -> Result<Self> {
+        let port = load::free_port()?;
+        let mut server = Self {
+            data: tempfile::tempdir_in(work)?,
+            child: None,
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            port,
+            client: Client::new(&format!("http://127.0.0.1:{port}"))?,
+        };
+        server.launch().await?;
+        Ok(server)
+    }
+
+    /// Starts the process; gives the time until it is healthy.
+    pub(crate) async fn launch(&mut self) -> Result<Duration> {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("log"))?;
+        let started = Instant::now();
+        let child = Command::new(binary()?)
+            .arg("server")
+            .arg("--data-dir")
+            .arg(self.data.path().join("data"))
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(&self.arguments)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        self.child = Some(child);
+        while self.client.health().await.is_err() {
+            if started.elapsed() > Duration::from_secs(120) {
+                let log = std::fs::read_to_string(self.data.path().join("log")).unwrap_or_default();
+                bail!("the server did not become healthy:\n{log}");
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(started.elapsed())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Memory of the process that is in RAM, in bytes.
+    pub(crate) fn resident(&self) -> Result<f64> {
+        let pid = self.child.as_ref().context("the server does not run")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1024.0)
+    }
+
+    /// Uploads a component and waits until it is compiled, which its first worker shows.
+    pub(crate) async fn upload(&self, name: &str, wasm: Vec<u8>) -> Result<ComponentId> {
+        let upload = Upload { wasm: wasm.into(), ..Default::default() };
+        let id = self.client.create_component(name, upload).await?.versioned_component_id.component_id;
+        let first = emet_api::rest::WorkerCreationRequest { name: "first".into(), args: vec![], env: Default::default() };
+        self.client.create_worker(id, &first).await?;
+        Ok(id)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.kill();
+    }
+}
+
+/// Path of an awaited invocation.
+pub(crate) fn invocation(worker: &WorkerId, function: &str) -> String {
+    let function = emet_model::form_encode(function);
+    format!("/v1/components/{}/workers/{}/invoke-and-await?function={function}", worker.component_id, worker.worker_name)
+}
