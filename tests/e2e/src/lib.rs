@@ -94,11 +94,6 @@ impl Server {
         std::fs::read_to_string(self.data.path().join("server.log")).unwrap_or_default()
     }
 
-    /// Where the server keeps everything.
-    pub fn data_dir(&self) -> PathBuf {
-        self.data.path().join("data")
-    }
-
     /// Ends the server with SIGKILL.
     pub fn kill(&mut self) -> Result<(), Failure> {
         if let Some(mut child) = self.child.take() {
