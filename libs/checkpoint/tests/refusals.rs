@@ -16,9 +16,18 @@ fn with_module(module: &str) -> String {
 fn state_out_of_reach_is_refused() {
     for (module, expected) in [
         ("(table 1 funcref) (func (table.set (i32.const 0) (ref.null func)))", "table.set"),
-        ("(table 1 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))", "table.grow"),
-        ("(table 1 funcref) (func (table.fill (i32.const 0) (ref.null func) (i32.const 1)))", "table.fill"),
-        ("(table 1 funcref) (func (table.copy (i32.const 0) (i32.const 0) (i32.const 0)))", "table.copy"),
+        (
+            "(table 1 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))",
+            "table.grow",
+        ),
+        (
+            "(table 1 funcref) (func (table.fill (i32.const 0) (ref.null func) (i32.const 1)))",
+            "table.fill",
+        ),
+        (
+            "(table 1 funcref) (func (table.copy (i32.const 0) (i32.const 0) (i32.const 0)))",
+            "table.copy",
+        ),
         ("(memory 1) (data $d \"x\") (func (data.drop $d))", "data.drop"),
         ("(global (mut funcref) (ref.null func))", "not a number"),
         ("(global (mut v128) (v128.const i64x2 0 0))", "not a number"),
@@ -47,14 +56,18 @@ fn every_instance_of_a_module_has_its_own_state() {
         (core module $m (memory 1) (memory 2) (global (mut i64) (i64.const 0)) (global i32 (i32.const 1)) (global (mut f32) (f32.const 0)))
         (core instance (instantiate $m))
         (core instance (instantiate $m)))";
-    let Verdict::Supported { plan, .. } = verdict(text) else { panic!("refused: {:?}", verdict(text)) };
+    let Verdict::Supported { plan, .. } = verdict(text) else {
+        panic!("refused: {:?}", verdict(text))
+    };
     assert_eq!(plan.memories, 4);
     assert_eq!(plan.globals, [GlobalType::I64, GlobalType::F32, GlobalType::I64, GlobalType::F32]);
 }
 
 #[test]
 fn segments_that_stay_are_no_state() {
-    let text = with_module("(memory 1) (data $d \"x\") (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)))");
+    let text = with_module(
+        "(memory 1) (data $d \"x\") (func (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)))",
+    );
     assert!(matches!(verdict(&text), Verdict::Supported { .. }));
 }
 
@@ -101,7 +114,9 @@ fn handles_in_every_place_of_a_type_are_followed() {
         (core instance (instantiate $user (with "h" (instance
             (export "one" (func $one)) (export "maybe" (func $maybe)) (export "many" (func $many))
             (export "wide" (func $wide)) (export "long" (func $long)) (export "drop" (func $drop)))))))"#;
-    let Verdict::Supported { plan, .. } = verdict(text) else { panic!("refused: {:?}", verdict(text)) };
+    let Verdict::Supported { plan, .. } = verdict(text) else {
+        panic!("refused: {:?}", verdict(text))
+    };
     assert_eq!(plan.kinds.len(), 1);
 }
 
@@ -121,6 +136,12 @@ fn damaged_binaries_are_refused_not_panicked_on() {
 #[test]
 fn reserved_names_are_found() {
     let with_import = r#"(component (import "emet-checkpoint-save" (func)))"#;
-    assert_eq!(reserved_name(&wat::parse_str(with_import).unwrap()).as_deref(), Some("emet-checkpoint-save"));
-    assert_eq!(reserved_name(&wat::parse_str(r#"(component (import "save" (func)))"#).unwrap()), None);
+    assert_eq!(
+        reserved_name(&wat::parse_str(with_import).unwrap()).as_deref(),
+        Some("emet-checkpoint-save")
+    );
+    assert_eq!(
+        reserved_name(&wat::parse_str(r#"(component (import "save" (func)))"#).unwrap()),
+        None
+    );
 }

@@ -4,10 +4,15 @@ use crate::executor::Shared;
 use crate::job::Loaded;
 use bytes::Bytes;
 use emet_engine::{Load, fits};
-use emet_model::{IdempotencyKey, OplogIndex, Timestamp, VersionedComponentId, WorkerError, WorkerStatus};
+use emet_model::{
+    IdempotencyKey, OplogIndex, Timestamp, VersionedComponentId, WorkerError, WorkerStatus,
+};
 use emet_oplog::{Finished, summary};
 use emet_runtime::Prepared;
-use emet_runtime::checkpoint::{Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, ResultsPlace, entry_hash};
+use emet_runtime::checkpoint::{
+    Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, ResultsPlace,
+    entry_hash,
+};
 use emet_runtime::log::OplogWriter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +66,9 @@ impl Checkpoints {
     /// for so long since the last one.
     pub(crate) fn is_due(&self, writer: &OplogWriter, ran: Duration, leaving: bool) -> bool {
         let (index, quiet) = writer.with_state(|s| {
-            let idle = s.status() == WorkerStatus::Idle && s.current.is_none() && s.pending_updates.is_empty();
+            let idle = s.status() == WorkerStatus::Idle
+                && s.current.is_none()
+                && s.pending_updates.is_empty();
             (s.index, idle && s.create.is_some())
         });
         let since = index.saturating_sub(self.last);
@@ -79,7 +86,12 @@ impl Checkpoints {
 
     /// Takes a checkpoint; it is written in the background. False: none could be taken now. An
     /// error means that the instance must not be used any more.
-    pub(crate) async fn take(&mut self, shared: &Shared, writer: &Arc<OplogWriter>, loaded: &mut Loaded) -> wasmtime::Result<bool> {
+    pub(crate) async fn take(
+        &mut self,
+        shared: &Shared,
+        writer: &Arc<OplogWriter>,
+        loaded: &mut Loaded,
+    ) -> wasmtime::Result<bool> {
         self.settle().await;
         let capture = match loaded.instance.capture().await? {
             Captured::Taken(capture) => capture,
@@ -101,18 +113,31 @@ impl Checkpoints {
             base: capture.base(),
         };
         let (state, created_at, results) = writer.with_state(|s| {
-            let unsaved = s.results.iter().filter(|(_, finished)| finished.outcome.index() > s.results_stored);
+            let unsaved = s
+                .results
+                .iter()
+                .filter(|(_, finished)| finished.outcome.index() > s.results_stored);
             let results = unsaved.map(|(key, finished)| (key.clone(), *finished)).collect();
             (summary::encode_without_results(s, binding.index), s.created_at, results)
         });
         self.last = binding.index;
         loaded.instance.reset_ran();
-        let taken = Taken { writer: writer.clone(), store: self.store.clone(), binding, capture, state, created_at, results };
+        let taken = Taken {
+            writer: writer.clone(),
+            store: self.store.clone(),
+            binding,
+            capture,
+            state,
+            created_at,
+            results,
+        };
         self.saving = Some(tokio::spawn(async move {
             let (worker, index) = (taken.writer.worker.clone(), taken.binding.index);
             match taken.save().await {
                 Ok(bytes) => tracing::debug!(%worker, index, bytes, "checkpoint"),
-                Err(error) => tracing::warn!(%worker, index, %error, "a checkpoint cannot be written"),
+                Err(error) => {
+                    tracing::warn!(%worker, index, %error, "a checkpoint cannot be written")
+                }
             }
         }));
         Ok(true)
@@ -137,8 +162,13 @@ impl Checkpoints {
     }
 
     /// Takes the result of a key in again, if it was put aside.
-    pub(crate) async fn recall(&self, writer: &OplogWriter, key: &IdempotencyKey) -> Result<(), WorkerError> {
-        let place = writer.with_state(|s| (!s.results.contains_key(key)).then(|| ResultsPlace::from(s)));
+    pub(crate) async fn recall(
+        &self,
+        writer: &OplogWriter,
+        key: &IdempotencyKey,
+    ) -> Result<(), WorkerError> {
+        let place =
+            writer.with_state(|s| (!s.results.contains_key(key)).then(|| ResultsPlace::from(s)));
         let Some(place) = place else { return Ok(()) };
         if let Some(finished) = self.store.result(&writer.worker, &place, key).await? {
             writer.recall(key.clone(), finished);
@@ -155,7 +185,9 @@ impl Taken {
         self.binding.entry = entry_hash(&self.store.record(&self.writer, index).await?);
         let (binding, capture, state) = (self.binding, self.capture, self.state);
         let sealed = tokio::task::spawn_blocking(move || capture.seal(binding, state)).await;
-        let sealed = sealed.map_err(|e| WorkerError::unknown(e.to_string()))?.map_err(WorkerError::unknown)?;
+        let sealed = sealed
+            .map_err(|e| WorkerError::unknown(e.to_string()))?
+            .map_err(WorkerError::unknown)?;
         let bytes = sealed.len();
         self.store.save(&worker, index, sealed).await?;
         self.writer.put_results_aside(index);
@@ -175,9 +207,17 @@ pub(crate) async fn fitting(
     let mut candidate = candidate;
     while let Some(checkpoint) = candidate {
         let binding = &checkpoint.binding;
-        let id = VersionedComponentId { component_id: writer.worker.component_id, version: binding.version };
-        let same_code = id == prepared.metadata.versioned_component_id && binding.digest == prepared.metadata.wasm_digest && binding.engine == tag;
-        if same_code && prepared.supports_checkpoints() && writer.with_state(|s| fits(s, plan, &checkpoint.state)) {
+        let id = VersionedComponentId {
+            component_id: writer.worker.component_id,
+            version: binding.version,
+        };
+        let same_code = id == prepared.metadata.versioned_component_id
+            && binding.digest == prepared.metadata.wasm_digest
+            && binding.engine == tag;
+        if same_code
+            && prepared.supports_checkpoints()
+            && writer.with_state(|s| fits(s, plan, &checkpoint.state))
+        {
             return Some(checkpoint);
         }
         let before = binding.index.checked_sub(1)?;

@@ -37,10 +37,15 @@ fn sample(typ: &Type, seed: u64) -> Option<Value> {
         Type::Option(inner) => sample(inner, seed)?,
         Type::Result { ok: Some(ok), .. } => json!({"ok": sample(ok, seed)?}),
         Type::Result { ok: None, .. } => json!({"ok": null}),
-        Type::Tuple(types) => Value::Array(types.iter().map(|t| sample(t, seed)).collect::<Option<_>>()?),
-        Type::Record(fields) => {
-            Value::Object(fields.iter().map(|(name, t)| Some((name.clone(), sample(t, seed)?))).collect::<Option<_>>()?)
+        Type::Tuple(types) => {
+            Value::Array(types.iter().map(|t| sample(t, seed)).collect::<Option<_>>()?)
         }
+        Type::Record(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, t)| Some((name.clone(), sample(t, seed)?)))
+                .collect::<Option<_>>()?,
+        ),
         Type::Variant(cases) => {
             let (name, payload) = cases.first()?;
             json!({name: payload.as_ref().map_or(Some(Value::Null), |t| sample(t, seed))?})
@@ -55,21 +60,39 @@ fn sample(typ: &Type, seed: u64) -> Option<Value> {
 /// Full names and sample parameters of the functions that can be called just so.
 fn calls(exports: &[Export], seed: u64) -> Vec<(String, Value)> {
     let call = |name: String, function: &FunctionType| {
-        let parameters = function.params.iter().map(|(_, t)| sample(t, seed)).collect::<Option<Vec<Value>>>()?;
+        let parameters =
+            function.params.iter().map(|(_, t)| sample(t, seed)).collect::<Option<Vec<Value>>>()?;
         (!function.name.starts_with('[')).then_some((name, Value::Array(parameters)))
     };
     let named = exports.iter().flat_map(|export| match export {
         Export::Function(function) => vec![call(function.name.clone(), function)],
-        Export::Instance { name, functions } => {
-            functions.iter().map(|function| call(format!("{name}.{{{}}}", function.name), function)).collect()
-        }
+        Export::Instance { name, functions } => functions
+            .iter()
+            .map(|function| call(format!("{name}.{{{}}}", function.name), function))
+            .collect(),
     });
     named.flatten().collect()
 }
 
 /// Waits, fails on purpose, stops the worker, or switches recording off, so that a replay gives
 /// something else.
-const NOT_CALLED: &[&str] = &["persist", "with-retry", "await", "sleep", "fail", "exit", "interrupt", "update", "delete", "wait", "spin", "recurse", "suspend", "revert", "jump"];
+const NOT_CALLED: &[&str] = &[
+    "persist",
+    "with-retry",
+    "await",
+    "sleep",
+    "fail",
+    "exit",
+    "interrupt",
+    "update",
+    "delete",
+    "wait",
+    "spin",
+    "recurse",
+    "suspend",
+    "revert",
+    "jump",
+];
 
 fn prebuilt() -> Result<Vec<PathBuf>, Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -79,14 +102,18 @@ fn prebuilt() -> Result<Vec<PathBuf>, Failure> {
             all.push(entry?.path());
         }
     }
-    all.retain(|path| path.extension().is_some_and(|e| e == "wasm") && !path.ends_with("hostile.wasm"));
+    all.retain(|path| {
+        path.extension().is_some_and(|e| e == "wasm") && !path.ends_with("hostile.wasm")
+    });
     all.sort();
     Ok(all)
 }
 
 /// Calls a function of a worker; false if it does not return a result soon.
 async fn try_call(server: &Server, worker: &WorkerId, function: &str, parameters: Value) -> bool {
-    let called = tokio::time::timeout(Duration::from_secs(5), server.call(worker, function, parameters)).await;
+    let called =
+        tokio::time::timeout(Duration::from_secs(5), server.call(worker, function, parameters))
+            .await;
     matches!(called, Ok(Ok(_)))
 }
 
@@ -95,10 +122,16 @@ async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Fail
     let server = Server::start_with(ALWAYS).await?;
     let mut verified = 0;
     for path in prebuilt()? {
-        let name = format!("c{}", verified) + &path.file_stem().unwrap_or_default().to_string_lossy();
-        let upload = emet_client::Upload { wasm: std::fs::read(&path)?.into(), ..Default::default() };
+        let name =
+            format!("c{}", verified) + &path.file_stem().unwrap_or_default().to_string_lossy();
+        let upload =
+            emet_client::Upload { wasm: std::fs::read(&path)?.into(), ..Default::default() };
         let component = server.client.create_component(&name, upload).await?;
-        assert!(component.checkpoints.as_ref().is_some_and(|c| c.supported), "{name}: {:?}", component.checkpoints);
+        assert!(
+            component.checkpoints.as_ref().is_some_and(|c| c.supported),
+            "{name}: {:?}",
+            component.checkpoints
+        );
         let id = component.versioned_component_id.component_id;
         let mut functions = Vec::new();
         for (function, parameters) in calls(&component.metadata.exports, 1) {
@@ -115,7 +148,9 @@ async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Fail
         let mut called = 0;
         for seed in 1..3 {
             for (function, parameters) in calls(&component.metadata.exports, seed) {
-                if functions.contains(&function) && try_call(&server, &worker, &function, parameters).await {
+                if functions.contains(&function)
+                    && try_call(&server, &worker, &function, parameters).await
+                {
                     called += 1;
                 }
             }
@@ -125,7 +160,11 @@ async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Fail
             continue;
         }
         let checkpoint = verify(&server, &worker).await.map_err(|e| format!("{name}: {e}"))?;
-        assert!(checkpoint.is_some(), "{name}: no checkpoint after {called} calls of {functions:?}\n{}", server.log());
+        assert!(
+            checkpoint.is_some(),
+            "{name}: no checkpoint after {called} calls of {functions:?}\n{}",
+            server.log()
+        );
         eprintln!("{name}: {called} calls, checkpoint at {checkpoint:?}");
         verified += 1;
     }
@@ -139,16 +178,28 @@ async fn resources_keep_their_identity() -> Result<(), Failure> {
     let id = server.upload("counter").await?;
     let worker = WorkerId::new(id, "r");
     for name in ["a", "b"] {
-        server.call(&worker, &format!("test:counter/api.{{counter(\"{name}\").inc-by}}"), json!([2])).await?;
+        server
+            .call(&worker, &format!("test:counter/api.{{counter(\"{name}\").inc-by}}"), json!([2]))
+            .await?;
     }
-    let made = server.call(&worker, "test:counter/api.{[constructor]counter}", json!(["c"])).await?;
+    let made =
+        server.call(&worker, "test:counter/api.{[constructor]counter}", json!(["c"])).await?;
     server.call(&worker, "test:counter/api.{[method]counter.inc-by}", json!([made, 5])).await?;
     verify(&server, &worker).await?;
     server.crash().await?;
-    assert_eq!(server.call(&worker, "test:counter/api.{[method]counter.get-value}", json!([made])).await?, json!(5));
-    assert_eq!(server.call(&worker, "test:counter/api.{counter(\"a\").get-value}", json!([])).await?, json!(2));
+    assert_eq!(
+        server.call(&worker, "test:counter/api.{[method]counter.get-value}", json!([made])).await?,
+        json!(5)
+    );
+    assert_eq!(
+        server.call(&worker, "test:counter/api.{counter(\"a\").get-value}", json!([])).await?,
+        json!(2)
+    );
     server.call(&worker, "test:counter/api.{counter(\"b\").drop}", json!([])).await?;
-    assert_eq!(server.call(&worker, "test:counter/api.{live-counters}", json!([])).await?, json!(2));
+    assert_eq!(
+        server.call(&worker, "test:counter/api.{live-counters}", json!([])).await?,
+        json!(2)
+    );
     verify(&server, &worker).await?;
     Ok(())
 }
@@ -162,7 +213,10 @@ async fn files_are_restored_with_their_times() -> Result<(), Failure> {
         ("create-dir", json!(["/d"])),
         ("write-file", json!(["/d/a.txt", "hello"])),
         ("symlink", json!(["a.txt", "/d/l"])),
-        ("set-times", json!(["/d/a.txt", 1_600_000_000_000_000_007u64, 1_500_000_000_000_000_005u64])),
+        (
+            "set-times",
+            json!(["/d/a.txt", 1_600_000_000_000_000_007u64, 1_500_000_000_000_000_005u64]),
+        ),
     ] {
         server.call(&worker, &format!("test:files/api.{{{function}}}"), parameters).await?;
     }
@@ -171,7 +225,10 @@ async fn files_are_restored_with_their_times() -> Result<(), Failure> {
     assert!(checkpoint.is_some());
     server.crash().await?;
     assert_eq!(server.call(&worker, "test:files/api.{info}", json!(["/d/a.txt"])).await?, before);
-    assert_eq!(server.call(&worker, "test:files/api.{read-link}", json!(["/d/l"])).await?, json!({"ok": "a.txt"}));
+    assert_eq!(
+        server.call(&worker, "test:files/api.{read-link}", json!(["/d/l"])).await?,
+        json!({"ok": "a.txt"})
+    );
     assert_eq!(server.client.read_file(&worker, "/d/l").await?.as_ref(), b"hello");
     Ok(())
 }
@@ -216,7 +273,9 @@ async fn what_is_wrong_with_a_checkpoint_costs_only_time() -> Result<(), Failure
         ("the end is missing", |bytes| bytes.truncate(bytes.len() - 7)),
         ("only the start is there", |bytes| bytes.truncate(9)),
         ("nothing is there", Vec::clear),
-        ("something else is there", |bytes| *bytes = b"this is no checkpoint, but long enough to be taken for one".to_vec()),
+        ("something else is there", |bytes| {
+            *bytes = b"this is no checkpoint, but long enough to be taken for one".to_vec()
+        }),
     ];
     for (what, spoil) in spoil {
         server.kill()?;
@@ -252,8 +311,10 @@ async fn a_checkpoint_of_another_life_is_not_used() -> Result<(), Failure> {
         server.call_keyed(&worker, ADD, json!([10]), None).await?;
     }
     server.call_keyed(&worker, ADD, json!([10]), Some("k")).await?;
-    let saved: Vec<(PathBuf, Vec<u8>)> =
-        checkpoint_files(&server, id)?.into_iter().map(|path| std::fs::read(&path).map(|bytes| (path, bytes))).collect::<Result<_, _>>()?;
+    let saved: Vec<(PathBuf, Vec<u8>)> = checkpoint_files(&server, id)?
+        .into_iter()
+        .map(|path| std::fs::read(&path).map(|bytes| (path, bytes)))
+        .collect::<Result<_, _>>()?;
     server.client.delete_worker(&worker).await?;
     assert_eq!(checkpoint_files(&server, id)?, Vec::<PathBuf>::new(), "they go with the worker");
     // The key was used in the other life only.
@@ -283,9 +344,17 @@ async fn results_put_aside_are_found_again() -> Result<(), Failure> {
     for _ in 0..5 {
         server.call(&worker, ADD, json!([1])).await?;
     }
-    assert_eq!(server.call_keyed(&worker, ADD, json!([7]), Some("first")).await?, json!(7), "while it is in memory");
+    assert_eq!(
+        server.call_keyed(&worker, ADD, json!([7]), Some("first")).await?,
+        json!(7),
+        "while it is in memory"
+    );
     server.crash().await?;
-    assert_eq!(server.call_keyed(&worker, ADD, json!([7]), Some("first")).await?, json!(7), "after a crash");
+    assert_eq!(
+        server.call_keyed(&worker, ADD, json!([7]), Some("first")).await?,
+        json!(7),
+        "after a crash"
+    );
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(12));
     Ok(())
 }
@@ -298,7 +367,10 @@ async fn a_revert_leads_behind_checkpoints() -> Result<(), Failure> {
     for n in 1..=6 {
         server.call_keyed(&worker, ADD, json!([n]), Some(&format!("k{n}"))).await?;
     }
-    server.client.revert_worker(&worker, RevertTarget::RevertLastInvocations { number_of_invocations: 4 }).await?;
+    server
+        .client
+        .revert_worker(&worker, RevertTarget::RevertLastInvocations { number_of_invocations: 4 })
+        .await?;
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(3));
     verify(&server, &worker).await?;
     // A key whose invocation was taken back is free again; one before it is not.
@@ -322,7 +394,10 @@ async fn a_jump_leads_behind_checkpoints() -> Result<(), Failure> {
     }
     let jumped = server.call(&worker, &api("jump"), json!([])).await?;
     server.call(&worker, &api("set-idempotence-mode"), json!([false])).await.ok();
-    server.call(&worker, &api("set-persistence-level"), json!(["persist-remote-side-effects"])).await.ok();
+    server
+        .call(&worker, &api("set-persistence-level"), json!(["persist-remote-side-effects"]))
+        .await
+        .ok();
     let level = server.call(&worker, &api("get-persistence-level"), json!([])).await?;
     verify(&server, &worker).await?;
     server.crash().await?;
@@ -335,7 +410,9 @@ async fn a_jump_leads_behind_checkpoints() -> Result<(), Failure> {
 async fn updated(server: &Server, worker: &WorkerId) -> Result<UpdateRecord, Failure> {
     for _ in 0..400 {
         let updates = server.client.worker(worker).await?.updates;
-        if let Some(last) = updates.last().filter(|u| !matches!(u, UpdateRecord::PendingUpdate { .. })) {
+        if let Some(last) =
+            updates.last().filter(|u| !matches!(u, UpdateRecord::PendingUpdate { .. }))
+        {
             return Ok(last.clone());
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
@@ -395,12 +472,15 @@ async fn a_long_history_is_not_replayed() -> Result<(), Failure> {
 async fn reserved_names_are_refused() -> Result<(), Failure> {
     let server = Server::start().await?;
     let text = r#"(component (import "emet-checkpoint-save" (func)))"#;
-    let upload = emet_client::Upload { wasm: text.as_bytes().to_vec().into(), ..Default::default() };
+    let upload =
+        emet_client::Upload { wasm: text.as_bytes().to_vec().into(), ..Default::default() };
     // The text format is no binary; the binary of the same component is.
     assert!(server.client.create_component("text", upload).await.is_err());
-    let binary: &[u8] = b"\0asm\x0d\0\x01\0\x07\x05\x01\x40\0\x01\0\x0a\x19\x01\0\x14emet-checkpoint-save\x01\0";
+    let binary: &[u8] =
+        b"\0asm\x0d\0\x01\0\x07\x05\x01\x40\0\x01\0\x0a\x19\x01\0\x14emet-checkpoint-save\x01\0";
     let upload = emet_client::Upload { wasm: binary.to_vec().into(), ..Default::default() };
-    let error = server.client.create_component("reserved", upload).await.err().ok_or("it was accepted")?;
+    let error =
+        server.client.create_component("reserved", upload).await.err().ok_or("it was accepted")?;
     assert!(error.to_string().contains("reserved"), "{error}");
     Ok(())
 }

@@ -22,7 +22,11 @@ impl Access<'_> {
     }
 
     /// Calls a function.
-    pub(crate) async fn call<P, R>(&mut self, func: &TypedFunc<P, R>, params: P) -> wasmtime::Result<R>
+    pub(crate) async fn call<P, R>(
+        &mut self,
+        func: &TypedFunc<P, R>,
+        params: P,
+    ) -> wasmtime::Result<R>
     where
         P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,

@@ -247,9 +247,13 @@ pub struct Checkpoint {
 pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes, String> {
     let body = body.encode_to_vec();
     if body.len() > MAX_BODY {
-        return Err(format!("the state of the instance has {} bytes, the limit is {MAX_BODY}", body.len()));
+        return Err(format!(
+            "the state of the instance has {} bytes, the limit is {MAX_BODY}",
+            body.len()
+        ));
     }
-    let header = Header { binding: Some(binding), state, body_length: body.len() as u64 }.encode_to_vec();
+    let header =
+        Header { binding: Some(binding), state, body_length: body.len() as u64 }.encode_to_vec();
     let compressed = zstd::bulk::compress(&body, LEVEL).map_err(|e| e.to_string())?;
     let mut out = Vec::with_capacity(MAGIC.len() + 8 + header.len() + compressed.len() + CHECKSUM);
     out.extend_from_slice(MAGIC);
@@ -280,17 +284,22 @@ impl Checkpoint {
         let header = Header::decode(bytes.slice_ref(header)).map_err(|e| e.to_string())?;
         let binding = header.binding.ok_or("it does not say what it fits")?;
         let state = summary::decode(&header.state).map_err(|e| e.to_string())?;
-        let state = state.filter(|state| state.whole).ok_or("its folded state is of another version")?.state;
+        let state = state
+            .filter(|state| state.whole)
+            .ok_or("its folded state is of another version")?
+            .state;
         if state.index != binding.index {
             return Err("its state is of another index".into());
         }
-        let body_length = usize::try_from(header.body_length).ok().filter(|length| *length <= MAX_BODY);
+        let body_length =
+            usize::try_from(header.body_length).ok().filter(|length| *length <= MAX_BODY);
         let body_length = body_length.ok_or("its state is too long")?;
         Ok(Self { binding, state, body: bytes.slice_ref(body), body_length })
     }
 
     pub(crate) fn body(&self) -> Result<Body, String> {
-        let body = zstd::bulk::decompress(&self.body, self.body_length).map_err(|e| e.to_string())?;
+        let body =
+            zstd::bulk::decompress(&self.body, self.body_length).map_err(|e| e.to_string())?;
         Body::decode(body.as_slice()).map_err(|e| e.to_string())
     }
 }

@@ -76,21 +76,40 @@ impl Access<'_> {
     }
 
     /// What an entry is, so that it can be made again; or what it is that cannot.
-    async fn origin(&mut self, number: u32, kind: &Kind, index: u32) -> wasmtime::Result<Result<Origin, String>> {
+    async fn origin(
+        &mut self,
+        number: u32,
+        kind: &Kind,
+        index: u32,
+    ) -> wasmtime::Result<Result<Origin, String>> {
         if kind.interface.is_none() {
             let (rep,): (u32,) = self.invoke("rep", (number, index)).await?;
             return Ok(Ok(Origin::Own(rep)));
         }
-        let held = || format!("a resource is held: {} of {}", kind.name, kind.interface.as_deref().unwrap_or_default());
+        let held = || {
+            format!(
+                "a resource is held: {} of {}",
+                kind.name,
+                kind.interface.as_deref().unwrap_or_default()
+            )
+        };
         let Some(label) = &kind.label else { return Ok(Err(held())) };
         let () = self.invoke("show", (number, index)).await?;
         let ctx = self.store.data_mut();
-        let rep = ctx.checkpoint.shown.take().ok_or_else(|| wasmtime::format_err!("handle {index} was not shown"))?;
+        let rep = ctx
+            .checkpoint
+            .shown
+            .take()
+            .ok_or_else(|| wasmtime::format_err!("handle {index} was not shown"))?;
         Ok(ctx.origin_of(label, rep).ok_or_else(held))
     }
 
     /// Makes the table again in a fresh instance.
-    pub(crate) async fn fill_handles(&mut self, plan: &Plan, handles: &Handles) -> wasmtime::Result<()> {
+    pub(crate) async fn fill_handles(
+        &mut self,
+        plan: &Plan,
+        handles: &Handles,
+    ) -> wasmtime::Result<()> {
         let fill = self.func::<(), (u32,)>("fill")?;
         let unfill = self.func::<(u32,), ()>("unfill")?;
         let mut entries = handles.entries.iter().peekable();
@@ -111,9 +130,15 @@ impl Access<'_> {
     async fn make(&mut self, plan: &Plan, entry: &Entry) -> wasmtime::Result<u32> {
         let kind = entry.kind.checked_sub(1).and_then(|n| plan.kinds.get(usize::try_from(n).ok()?));
         let kind = kind.ok_or_else(|| wasmtime::format_err!("there is no kind {}", entry.kind))?;
-        let origin = entry.origin.as_ref().ok_or_else(|| wasmtime::format_err!("handle {} is of an unknown origin", entry.index))?;
+        let origin = entry.origin.as_ref().ok_or_else(|| {
+            wasmtime::format_err!("handle {} is of an unknown origin", entry.index)
+        })?;
         if let Origin::Own(rep) = origin {
-            wasmtime::ensure!(kind.interface.is_none(), "handle {} is of another kind", entry.index);
+            wasmtime::ensure!(
+                kind.interface.is_none(),
+                "handle {} is of another kind",
+                entry.index
+            );
             let (index,): (u32,) = self.invoke("new", (entry.kind, *rep)).await?;
             return Ok(index);
         }
@@ -138,7 +163,9 @@ impl WorkerCtx {
             },
             "input-stream" => self.checkpoint.stdin.contains(&rep).then_some(Origin::Stdin(true)),
             "descriptor" => self.is_root(rep).then_some(Origin::Root(true)),
-            "wasm-rpc" => self.rpc_target(rep).map(|(component, name)| Origin::Rpc(super::format::Rpc { component, name })),
+            "wasm-rpc" => self
+                .rpc_target(rep)
+                .map(|(component, name)| Origin::Rpc(super::format::Rpc { component, name })),
             _ => None,
         }
     }
@@ -146,9 +173,14 @@ impl WorkerCtx {
     /// Whether a descriptor is the worker's directory, as every guest gets it.
     fn is_root(&mut self, rep: u32) -> bool {
         let root = std::fs::metadata(self.files.path());
-        let Ok(Descriptor::Dir(dir)) = self.table.get(&Resource::<Descriptor>::new_borrow(rep)) else { return false };
+        let Ok(Descriptor::Dir(dir)) = self.table.get(&Resource::<Descriptor>::new_borrow(rep))
+        else {
+            return false;
+        };
         let here = dir.dir.metadata();
-        let same = root.and_then(|root| Ok((root, here?))).is_ok_and(|(root, here)| (root.dev(), root.ino()) == (here.dev(), here.ino()));
+        let same = root
+            .and_then(|root| Ok((root, here?)))
+            .is_ok_and(|(root, here)| (root.dev(), root.ino()) == (here.dev(), here.ino()));
         same && dir.open_mode == OpenMode::READ | OpenMode::WRITE
     }
 

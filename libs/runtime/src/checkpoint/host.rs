@@ -40,10 +40,13 @@ pub(crate) struct HostState {
 
 /// Defines what rewritten components import.
 pub(crate) fn add_to_linker(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
-    linker.root().func_wrap(SAVE_IMPORT, |store: StoreContextMut<'_, WorkerCtx>, (offset, bytes): (u32, WasmList<u8>)| {
-        image::show(store, offset, &bytes);
-        Ok(())
-    })?;
+    linker.root().func_wrap(
+        SAVE_IMPORT,
+        |store: StoreContextMut<'_, WorkerCtx>, (offset, bytes): (u32, WasmList<u8>)| {
+            image::show(store, offset, &bytes);
+            Ok(())
+        },
+    )?;
     for alike in 0..MAX_ALIKE {
         add_resource::<DynInputStream>(linker, INPUT, alike)?;
         add_resource::<DynOutputStream>(linker, OUTPUT, alike)?;
@@ -53,15 +56,25 @@ pub(crate) fn add_to_linker(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<
     Ok(())
 }
 
-fn add_resource<T: Send + 'static>(linker: &mut Linker<WorkerCtx>, label: &str, alike: usize) -> wasmtime::Result<()> {
+fn add_resource<T: Send + 'static>(
+    linker: &mut Linker<WorkerCtx>,
+    label: &str,
+    alike: usize,
+) -> wasmtime::Result<()> {
     let mut root = linker.root();
-    root.func_wrap(&give_import(label, alike), |mut store: StoreContextMut<'_, WorkerCtx>, (): ()| {
-        let rep = store.data_mut().checkpoint.giving.take();
-        let rep = rep.ok_or_else(|| wasmtime::format_err!("no resource is to be given"))?;
-        Ok((Resource::<T>::new_own(rep),))
-    })?;
-    root.func_wrap(&show_import(label, alike), |mut store: StoreContextMut<'_, WorkerCtx>, (shown,): (Resource<T>,)| {
-        store.data_mut().checkpoint.shown = Some(shown.rep());
-        Ok(())
-    })
+    root.func_wrap(
+        &give_import(label, alike),
+        |mut store: StoreContextMut<'_, WorkerCtx>, (): ()| {
+            let rep = store.data_mut().checkpoint.giving.take();
+            let rep = rep.ok_or_else(|| wasmtime::format_err!("no resource is to be given"))?;
+            Ok((Resource::<T>::new_own(rep),))
+        },
+    )?;
+    root.func_wrap(
+        &show_import(label, alike),
+        |mut store: StoreContextMut<'_, WorkerCtx>, (shown,): (Resource<T>,)| {
+            store.data_mut().checkpoint.shown = Some(shown.rep());
+            Ok(())
+        },
+    )
 }

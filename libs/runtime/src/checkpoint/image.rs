@@ -58,9 +58,14 @@ fn compare(fresh: &[u8], offset: u32, bytes: &[u8], runs: &mut Vec<Run>) {
     let mut at = offset;
     for page in bytes.chunks(PAGE) {
         let start = usize::try_from(at).unwrap_or(usize::MAX);
-        let before = fresh.get(start..start.saturating_add(page.len())).unwrap_or_else(|| ZERO.get(..page.len()).unwrap_or(&ZERO));
+        let before = fresh
+            .get(start..start.saturating_add(page.len()))
+            .unwrap_or_else(|| ZERO.get(..page.len()).unwrap_or(&ZERO));
         if page != before {
-            match runs.last_mut().filter(|run| u64::from(run.start) + run.bytes.len() as u64 == u64::from(at)) {
+            match runs
+                .last_mut()
+                .filter(|run| u64::from(run.start) + run.bytes.len() as u64 == u64::from(at))
+            {
                 Some(run) => run.bytes.extend_from_slice(page),
                 None => runs.push(Run { start: at, bytes: page.to_vec() }),
             }
@@ -106,13 +111,19 @@ impl Access<'_> {
     }
 
     /// What differs from the base. None: it is too much.
-    pub(crate) async fn changed(&mut self, plan: &Plan, base: &Arc<Base>) -> wasmtime::Result<Option<Vec<Memory>>> {
+    pub(crate) async fn changed(
+        &mut self,
+        plan: &Plan,
+        base: &Arc<Base>,
+    ) -> wasmtime::Result<Option<Vec<Memory>>> {
         let (mut memories, mut total) = (Vec::new(), 0usize);
         for (memory, number) in (0..plan.memories).enumerate() {
             let compare = Shown::Compare { base: base.clone(), memory, runs: Vec::new() };
             self.store.data_mut().checkpoint.shown_memory = compare;
             let pages = self.show_memory(number).await?;
-            let Shown::Compare { runs, .. } = std::mem::take(&mut self.store.data_mut().checkpoint.shown_memory) else {
+            let Shown::Compare { runs, .. } =
+                std::mem::take(&mut self.store.data_mut().checkpoint.shown_memory)
+            else {
                 wasmtime::bail!("memory {number} was not shown");
             };
             total = total.saturating_add(runs.iter().map(|run| run.bytes.len()).sum());
@@ -135,8 +146,17 @@ impl Access<'_> {
     }
 
     /// Writes what differs from the base into a fresh instance.
-    pub(crate) async fn write(&mut self, plan: &Plan, base: &Base, memories: &[Memory], globals: &[u64]) -> wasmtime::Result<()> {
-        wasmtime::ensure!(memories.len() == base.memories.len() && globals.len() == plan.globals.len(), "it is of another component");
+    pub(crate) async fn write(
+        &mut self,
+        plan: &Plan,
+        base: &Base,
+        memories: &[Memory],
+        globals: &[u64],
+    ) -> wasmtime::Result<()> {
+        wasmtime::ensure!(
+            memories.len() == base.memories.len() && globals.len() == plan.globals.len(),
+            "it is of another component"
+        );
         for (number, memory) in (0u32..).zip(memories) {
             self.write_memory(number, memory).await?;
         }
@@ -153,7 +173,11 @@ impl Access<'_> {
         let (pages,): (u32,) = self.invoke("size", (number,)).await?;
         if memory.pages > pages {
             let (before,): (u32,) = self.invoke("grow", (number, memory.pages - pages)).await?;
-            wasmtime::ensure!(before == pages, "memory {number} cannot grow to {} pages", memory.pages);
+            wasmtime::ensure!(
+                before == pages,
+                "memory {number} cannot grow to {} pages",
+                memory.pages
+            );
         }
         let seek = self.func::<(u32,), ()>("seek")?;
         for run in &memory.runs {
@@ -180,7 +204,8 @@ mod tests {
         let mut runs = vec![];
         compare(&fresh, 0, &now[..2 * PAGE], &mut runs);
         compare(&fresh, 2 * PAGE as u32, &now[2 * PAGE..], &mut runs);
-        let places: Vec<(u32, usize)> = runs.iter().map(|run| (run.start, run.bytes.len())).collect();
+        let places: Vec<(u32, usize)> =
+            runs.iter().map(|run| (run.start, run.bytes.len())).collect();
         assert_eq!(places, [(0, PAGE), (3 * PAGE as u32, PAGE)]);
     }
 }

@@ -46,7 +46,9 @@ impl FromStr for CheckpointMode {
             "off" => Ok(Self::Off),
             "on" => Ok(Self::On),
             "always" => Ok(Self::Always),
-            other => Err(format!("not a mode of checkpoints: {other}; it is one of off, on, always")),
+            other => {
+                Err(format!("not a mode of checkpoints: {other}; it is one of off, on, always"))
+            }
         }
     }
 }

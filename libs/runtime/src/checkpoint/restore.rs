@@ -14,7 +14,12 @@ use wasmtime::component::ResourceAny;
 
 impl WorkerFiles {
     /// Places the files of a checkpoint; answers device and inode of the read-only ones.
-    pub async fn restore(&self, checkpoint: &Checkpoint, initial: &[InitialFile], blobs: &dyn BlobStore) -> Result<HashSet<(u64, u64)>, String> {
+    pub async fn restore(
+        &self,
+        checkpoint: &Checkpoint,
+        initial: &[InitialFile],
+        blobs: &dyn BlobStore,
+    ) -> Result<HashSet<(u64, u64)>, String> {
         super::files::write(self.path(), &checkpoint.body()?.files, initial, blobs).await
     }
 }
@@ -27,12 +32,22 @@ impl Instance {
     /// # Errors
     ///
     /// Any error means that the checkpoint does not fit; the log is to be replayed instead.
-    pub async fn restore(prepared: Arc<Prepared>, ctx: WorkerCtx, checkpoint: &Checkpoint) -> wasmtime::Result<Self> {
+    pub async fn restore(
+        prepared: Arc<Prepared>,
+        ctx: WorkerCtx,
+        checkpoint: &Checkpoint,
+    ) -> wasmtime::Result<Self> {
         let body = checkpoint.body().map_err(wasmtime::Error::msg)?;
         let mut instance = Self::new(prepared.clone(), ctx).await?;
-        let (Some(plan), Some(base)) = (&prepared.plan, prepared.base()) else { wasmtime::bail!("the component does not support checkpoints") };
-        wasmtime::ensure!(base.fingerprint == checkpoint.binding.base, "the fresh instance is another one");
-        let handles = body.handles.as_ref().ok_or_else(|| wasmtime::format_err!("it has no handles"))?;
+        let (Some(plan), Some(base)) = (&prepared.plan, prepared.base()) else {
+            wasmtime::bail!("the component does not support checkpoints")
+        };
+        wasmtime::ensure!(
+            base.fingerprint == checkpoint.binding.base,
+            "the fresh instance is another one"
+        );
+        let handles =
+            body.handles.as_ref().ok_or_else(|| wasmtime::format_err!("it has no handles"))?;
         let mut access = instance.access();
         access.fill_handles(plan, handles).await?;
         access.write(plan, base, &body.memories, &body.globals).await?;
@@ -44,21 +59,27 @@ impl Instance {
     async fn restore_resources(&mut self, body: &Body) -> wasmtime::Result<()> {
         let mut live = Vec::new();
         for GuestResource { id, kind, rep } in &body.resources {
-            let (resource,): (ResourceAny,) = self.access().invoke(&format!("own-{kind}"), (*rep,)).await?;
+            let (resource,): (ResourceAny,) =
+                self.access().invoke(&format!("own-{kind}"), (*rep,)).await?;
             live.push((*id, resource));
         }
-        let indexed = body.indexed.iter().map(|r| (IndexKey { resource: r.resource.clone(), parameters: r.parameters.clone() }, r.id));
+        let indexed = body.indexed.iter().map(|r| {
+            (IndexKey { resource: r.resource.clone(), parameters: r.parameters.clone() }, r.id)
+        });
         self.resources.restore(body.next_resource, live, indexed);
         Ok(())
     }
 
     fn restore_journal(&mut self, checkpoint: &Checkpoint, body: &Body) -> wasmtime::Result<()> {
-        let settings = body.settings.as_ref().ok_or_else(|| wasmtime::format_err!("it has no settings"))?;
-        let level = level_of(settings.level).ok_or_else(|| wasmtime::format_err!("its persistence level is unknown"))?;
+        let settings =
+            body.settings.as_ref().ok_or_else(|| wasmtime::format_err!("it has no settings"))?;
+        let level = level_of(settings.level)
+            .ok_or_else(|| wasmtime::format_err!("its persistence level is unknown"))?;
         let journal = &mut self.ctx().journal;
         journal.resume_after(checkpoint.binding.index, checkpoint.state.last_effect, level);
         journal.idempotent = settings.idempotent;
-        journal.retry_policy = checkpoint.state.retry_policy.clone().filter(|_| settings.retry_policy);
+        journal.retry_policy =
+            checkpoint.state.retry_policy.clone().filter(|_| settings.retry_policy);
         journal.set_recording(true);
         Ok(())
     }

@@ -54,13 +54,22 @@ pub fn entry_hash(record: &[u8]) -> Vec<u8> {
 
 /// All results of a worker start with this.
 fn results_prefix(worker: &WorkerId) -> Vec<u8> {
-    [worker.component_id.0.as_bytes().as_slice(), Sha256::digest(worker.worker_name.as_bytes()).as_slice()].concat()
+    [
+        worker.component_id.0.as_bytes().as_slice(),
+        Sha256::digest(worker.worker_name.as_bytes()).as_slice(),
+    ]
+    .concat()
 }
 
 /// A worker that was deleted and made again has other results: the time of its creation is part of
 /// their key.
 fn result_key(worker: &WorkerId, created_at: Timestamp, key: &IdempotencyKey) -> Vec<u8> {
-    [results_prefix(worker).as_slice(), &created_at.0.to_be_bytes(), Sha256::digest(key.0.as_bytes()).as_slice()].concat()
+    [
+        results_prefix(worker).as_slice(),
+        &created_at.0.to_be_bytes(),
+        Sha256::digest(key.0.as_bytes()).as_slice(),
+    ]
+    .concat()
 }
 
 fn encode(finished: Finished) -> Bytes {
@@ -75,7 +84,8 @@ fn encode(finished: Finished) -> Bytes {
 fn decode(record: &[u8]) -> Option<Finished> {
     let (tag, rest) = record.split_first()?;
     let (index, start) = rest.split_first_chunk::<8>()?;
-    let (index, start) = (OplogIndex::from_be_bytes(*index), OplogIndex::from_be_bytes(start.try_into().ok()?));
+    let (index, start) =
+        (OplogIndex::from_be_bytes(*index), OplogIndex::from_be_bytes(start.try_into().ok()?));
     let outcome = match tag {
         0 => Outcome::Completed(index),
         1 => Outcome::Failed(index),
@@ -95,7 +105,8 @@ impl CheckpointStore {
     /// is wrong with one, another or none is used.
     pub async fn newest(&self, worker: &WorkerId, up_to: OplogIndex) -> Option<Checkpoint> {
         let listed = self.blobs.list(&prefix(worker), None, LISTED).await;
-        let mut keys: Vec<String> = listed.unwrap_or_default().into_iter().map(|(key, _)| key).collect();
+        let mut keys: Vec<String> =
+            listed.unwrap_or_default().into_iter().map(|(key, _)| key).collect();
         while let Some(key) = keys.pop() {
             match self.read(worker, &key, up_to).await {
                 Ok(checkpoint) => return Some(checkpoint),
@@ -105,7 +116,12 @@ impl CheckpointStore {
         None
     }
 
-    async fn read(&self, worker: &WorkerId, key: &str, up_to: OplogIndex) -> Result<Checkpoint, String> {
+    async fn read(
+        &self,
+        worker: &WorkerId,
+        key: &str,
+        up_to: OplogIndex,
+    ) -> Result<Checkpoint, String> {
         let bytes = self.blobs.get(key).await.map_err(|e| e.to_string())?.ok_or("it is gone")?;
         let checkpoint = Checkpoint::open(&bytes)?;
         let binding = &checkpoint.binding;
@@ -115,13 +131,26 @@ impl CheckpointStore {
         if binding.index > up_to {
             return Err("it is of entries that are not to be used".into());
         }
-        let entry = self.log.read(&log_key(worker), binding.index, 1).await.map_err(|e| e.to_string())?;
-        let known = entry.first().filter(|record| record.index == binding.index).map(|record| entry_hash(&record.data));
-        if known.as_ref() == Some(&binding.entry) { Ok(checkpoint) } else { Err("it is of another log".into()) }
+        let entry =
+            self.log.read(&log_key(worker), binding.index, 1).await.map_err(|e| e.to_string())?;
+        let known = entry
+            .first()
+            .filter(|record| record.index == binding.index)
+            .map(|record| entry_hash(&record.data));
+        if known.as_ref() == Some(&binding.entry) {
+            Ok(checkpoint)
+        } else {
+            Err("it is of another log".into())
+        }
     }
 
     /// Keeps a checkpoint and removes older ones but for the last few.
-    pub async fn save(&self, worker: &WorkerId, index: OplogIndex, checkpoint: Bytes) -> Result<(), WorkerError> {
+    pub async fn save(
+        &self,
+        worker: &WorkerId,
+        index: OplogIndex,
+        checkpoint: Bytes,
+    ) -> Result<(), WorkerError> {
         self.blobs.put(&object_key(worker, index), checkpoint).await.map_err(failed)?;
         let listed = self.blobs.list(&prefix(worker), None, LISTED).await.map_err(failed)?;
         for (key, _) in listed.iter().rev().skip(KEEP) {
@@ -131,7 +160,12 @@ impl CheckpointStore {
     }
 
     /// Stores results; to be durable before a checkpoint that relies on them.
-    pub async fn save_results(&self, worker: &WorkerId, created_at: Timestamp, results: &[(IdempotencyKey, Finished)]) -> Result<(), WorkerError> {
+    pub async fn save_results(
+        &self,
+        worker: &WorkerId,
+        created_at: Timestamp,
+        results: &[(IdempotencyKey, Finished)],
+    ) -> Result<(), WorkerError> {
         for chunk in results.chunks(BATCH) {
             let batch = chunk.iter().fold(Batch::new(), |batch, (key, finished)| {
                 batch.put(RESULTS, result_key(worker, created_at, key), encode(*finished))
@@ -143,11 +177,20 @@ impl CheckpointStore {
 
     /// A result that the folded state has left out: it counts up to the index that the state says,
     /// and unless it was taken back.
-    pub async fn result(&self, worker: &WorkerId, state: &ResultsPlace, key: &IdempotencyKey) -> Result<Option<Finished>, WorkerError> {
+    pub async fn result(
+        &self,
+        worker: &WorkerId,
+        state: &ResultsPlace,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Finished>, WorkerError> {
         if state.stored == 0 {
             return Ok(None);
         }
-        let found = self.kv.get(RESULTS, &result_key(worker, state.created_at, key)).await.map_err(failed)?;
+        let found = self
+            .kv
+            .get(RESULTS, &result_key(worker, state.created_at, key))
+            .await
+            .map_err(failed)?;
         let finished = found.and_then(|record| decode(&record));
         let counts = |index| index <= state.stored && !state.deleted.contains(index);
         Ok(finished.filter(|finished| counts(finished.outcome.index())))
@@ -161,18 +204,28 @@ impl CheckpointStore {
     /// Removes the results of a worker whose log is gone.
     pub async fn delete_results(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         loop {
-            let found = self.kv.scan(RESULTS, &results_prefix(worker), None, BATCH).await.map_err(failed)?;
+            let found = self
+                .kv
+                .scan(RESULTS, &results_prefix(worker), None, BATCH)
+                .await
+                .map_err(failed)?;
             if found.is_empty() {
                 return Ok(());
             }
-            let batch = found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(RESULTS, key));
+            let batch =
+                found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(RESULTS, key));
             self.kv.apply(batch).await.map_err(failed)?;
         }
     }
 
     /// The stored form of an entry; it must be durable.
-    pub async fn record(&self, writer: &OplogWriter, index: OplogIndex) -> Result<Bytes, WorkerError> {
-        let records = self.log.read(&log_key(&writer.worker), index, 1).await.map_err(|e| log_failure(&e))?;
+    pub async fn record(
+        &self,
+        writer: &OplogWriter,
+        index: OplogIndex,
+    ) -> Result<Bytes, WorkerError> {
+        let records =
+            self.log.read(&log_key(&writer.worker), index, 1).await.map_err(|e| log_failure(&e))?;
         let record = records.into_iter().find(|record| record.index == index);
         record.map(|record| record.data).ok_or_else(|| failed(format!("entry {index} is missing")))
     }
@@ -191,7 +244,10 @@ pub struct ResultsPlace {
 
 impl From<&WorkerState> for ResultsPlace {
     fn from(state: &WorkerState) -> Self {
-        Self { created_at: state.created_at, stored: state.results_stored, deleted: state.deleted.clone() }
+        Self {
+            created_at: state.created_at,
+            stored: state.results_stored,
+            deleted: state.deleted.clone(),
+        }
     }
 }
-
