@@ -3,7 +3,7 @@ CARGO ?= cargo
 BENCH_ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build demo test verify fix bench
+.PHONY: help setup build demo test verify fix bench test-schemathesis test-golem-cli
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -16,14 +16,20 @@ build: setup ## The `emet` binary, as `make demo` and `make test` use it
 demo: build ## Upload, invoke, kill -9 in the middle, go on
 	@scripts/demo.sh $(TARGET_DIR)/debug/emet
 
-test: build ## All tests
+test: build setup-stores ## All tests
 	$(CARGO) test --workspace
+
+test-schemathesis: build ## Fuzz the API against its OpenAPI document (PyPI, once)
+	scripts/test-schemathesis.sh $(TARGET_DIR)/debug/emet
+
+test-golem-cli: build ## Drive an unmodified golem-cli 1.1 (built once: very long)
+	scripts/test-golem-cli.sh $(TARGET_DIR)/debug/emet
 
 bench: setup ## Every figure beside its yardstick, into target/bench.json; BENCH_ARGS="--only calls --quick"
 	$(CARGO) build --release -p emet -p emet-bench
 	$(TARGET_DIR)/release/emet-bench $(BENCH_ARGS)
 
-verify: build ## Format, lints, tests; changes nothing
+verify: build setup-stores ## Format, lints, tests; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test --workspace
@@ -33,3 +39,6 @@ fix: ## Formats, and mends what lints can mend
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 
 include scripts/guests.mk
+include scripts/stores.mk
+include scripts/cluster.mk
+include scripts/helm.mk

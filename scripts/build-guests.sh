@@ -31,3 +31,5 @@ build examples/rust-cart/Cargo.toml
 collect rust_cart.wasm example-cart
 build examples/rust-snippets/Cargo.toml
 collect rust_snippets.wasm example-snippets
+build examples/rust-saga/Cargo.toml
+collect rust_saga.wasm example-saga

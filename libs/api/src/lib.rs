@@ -4,7 +4,9 @@
 //! runs in the same process or behind a network. The models in [`rest`] have the JSON of the
 //! public API v1; where a type of `emet-model` already has it, it is used as it is.
 
+pub mod cluster;
 pub mod components;
+pub mod grpc;
 pub mod rest;
 pub mod workers;
 

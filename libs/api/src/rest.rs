@@ -2,8 +2,8 @@
 
 use crate::{Cursor, FileNode};
 use emet_model::{
-    ComponentVersion, DynamicLinkedInstance, FilePermissions, OplogIndex, UpdateMode, WorkerError,
-    WorkerFilter, WorkerId,
+    ComponentVersion, DynamicLinkedInstance, FilePermissions, OplogIndex, Timestamp, UpdateMode,
+    WorkerError, WorkerFilter, WorkerId,
 };
 use emet_values::TypedValue;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -168,6 +168,76 @@ pub struct CancelResponse {
 pub struct FilesResponse {
     /// Entries of the directory.
     pub nodes: Vec<FileNode>,
+}
+
+/// What a token allows (docs/operations/security.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Looking at components and workers.
+    Read,
+    /// Letting workers work.
+    Invoke,
+    /// Everything.
+    Admin,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Invoke => "invoke",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Read, Self::Invoke, Self::Admin];
+        let found = all.into_iter().find(|scope| scope.to_string() == text);
+        found.ok_or_else(|| format!("'{text}' is not a scope: read, invoke or admin"))
+    }
+}
+
+/// `POST /v1/tokens`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewToken {
+    /// What it is for.
+    pub name: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// How long it is valid; for ever if not given.
+    pub expires_in_seconds: Option<u64>,
+}
+
+/// A token, without its secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenInfo {
+    /// Its id, part of the token.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends to be valid, if ever.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Answer to `POST /v1/tokens`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CreatedToken {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub info: TokenInfo,
+    /// The token itself, which cannot be seen again.
+    pub token: String,
 }
 
 /// Bodies of errors (services spec 1.2).

@@ -32,7 +32,7 @@ pub enum InvokeParameters {
 }
 
 /// The worker that makes a call; a worker made by the call inherits from it (guest spec 5.5).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// Its identity.
     pub worker_id: WorkerId,
@@ -264,6 +264,12 @@ pub trait Workers: Send + Sync + 'static {
         count: u64,
         precise: bool,
     ) -> Result<WorkerPage, WorkerError>;
+    /// Of the named workers, those that are in memory at their owner, as they are right now: that
+    /// one is executing may not be in its log yet. An enumeration that has to be precise asks.
+    async fn live(&self, component: ComponentId, names: Vec<String>) -> Result<Vec<WorkerMetadata>, WorkerError> {
+        let _ = (component, names);
+        Ok(Vec::new())
+    }
     /// Deletes a worker and everything that belongs to it; a missing one is no error.
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError>;
     /// Stops what the worker is executing, or restarts it at once.

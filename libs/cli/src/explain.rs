@@ -33,8 +33,10 @@ pub const PAGES: &[(&str, &str)] = pages![
     "component-limit-exceeded"
     "component-not-found"
     "component-parse-failed"
+    "connection-lost"
     "failed-to-resume-worker"
     "file-system-error"
+    "forbidden"
     "get-latest-version-of-component-failed"
     "initial-component-file-download-failed"
     "interrupted"
@@ -53,6 +55,8 @@ pub const PAGES: &[(&str, &str)] = pages![
     "promise-not-found"
     "runtime-error"
     "sharding-not-ready"
+    "unauthorized"
+    "unavailable"
     "unexpected-oplog-entry"
     "unknown"
     "value-mismatch"
@@ -82,6 +86,8 @@ pub(crate) fn page_of(error: &ClientError) -> Option<String> {
     let text = error.to_string();
     let page = match error.status()? {
         400 if text.starts_with("Plugins") => "plugins-not-offered",
+        401 => "unauthorized",
+        403 if text.starts_with("The token") => "forbidden",
         403 => "component-limit-exceeded",
         404 if text.starts_with("Worker") => "worker-not-found",
         404 if text.starts_with("Couldn't retrieve") => "get-latest-version-of-component-failed",

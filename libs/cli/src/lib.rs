@@ -17,8 +17,11 @@ mod output;
 mod progress;
 mod promise;
 mod resolve;
+mod rpc;
 mod suggest;
+mod token;
 mod watch;
+mod wit;
 mod worker;
 
 pub use explain::PAGES;
@@ -42,6 +45,15 @@ pub enum Command {
     /// Complete promises that workers wait for.
     #[command(subcommand)]
     Promise(promise::Command),
+    /// Make, list and revoke tokens for the API.
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Call one component from another.
+    #[command(subcommand)]
+    Rpc(rpc::Command),
+    /// The interfaces that components can import.
+    #[command(subcommand)]
+    Wit(wit::Command),
     /// Check that the server can be reached and is ready.
     Doctor,
     /// Explain an error: what it means and what to do.
@@ -101,6 +113,9 @@ async fn dispatch(command: Command, options: &Options, root: clap::Command) -> R
         Command::Component(command) => component::run(&context()?, command).await,
         Command::Worker(command) => worker::run(&context()?, *command).await,
         Command::Promise(command) => promise::run(&context()?, command).await,
+        Command::Token(command) => token::run(&context()?, command).await,
+        Command::Rpc(command) => rpc::run(&context()?, command).await,
+        Command::Wit(command) => wit::run(&context()?, command),
         Command::Doctor => doctor::run(&context()?).await,
         Command::Explain(args) => explain::run(&context()?, &args),
         Command::Completions { shell } => {

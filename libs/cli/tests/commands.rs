@@ -23,9 +23,14 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with(emet_worker_service::Auth::off())
+    }
+
+    fn start_with(auth: emet_worker_service::Auth) -> Self {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let fake = Arc::new(Fake::default());
-        let router = emet_worker_service::router(common::state(&fake, Vec::new()));
+        let state = emet_worker_service::AppState { auth, ..common::state(&fake, Vec::new()) };
+        let router = emet_worker_service::router(state);
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -70,6 +75,31 @@ fn components_are_listed_by_their_latest_version() {
             .ok(&["component", "get", "shop:cart", "-o", "yaml"])
             .contains("componentName: shop:cart")
     );
+}
+
+#[test]
+fn tokens_are_made_used_and_revoked() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "bootstrap-0123456789abcdef0123456789\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let bootstrap = emet_config::Secret::read(file.path()).unwrap();
+    let kv = Arc::new(emet_storage::memory::MemoryKv::new());
+    let tokens = emet_worker_service::Tokens::new(kv, Some(&bootstrap));
+    let server = Server::start_with(emet_worker_service::Auth::required(Arc::new(tokens)));
+    let refused = server.fails(1, &["component", "list"]);
+    assert!(refused.contains("needs a token") && refused.contains("emet explain unauthorized"), "{refused}");
+    let token = server.ok(&["token", "create", "ci", "--scope", "read", "--expires", "1h", "--token-file", path]);
+    let own = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(own.path(), &token).unwrap();
+    let own = own.path().to_str().unwrap();
+    server.ok(&["component", "list", "--token-file", own]);
+    let refused = server.fails(1, &["token", "list", "--token-file", own]);
+    assert!(refused.contains("'ci'") && refused.contains("emet explain forbidden"), "{refused}");
+    let listed = server.ok(&["token", "list", "--token-file", path, "-o", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert!(listed[0]["expiresAt"].is_string());
+    server.ok(&["token", "revoke", listed[0]["id"].as_str().unwrap(), "--token-file", path]);
+    assert!(server.fails(1, &["component", "list", "--token-file", own]).contains("not valid"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use emet_api::WorkerEvent;
 use emet_model::WorkerId;
 use futures::StreamExt;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -42,7 +43,13 @@ impl Client {
     /// `GET W/connect`
     pub async fn connect(&self, worker: &WorkerId) -> Result<Events, ClientError> {
         let url = format!("{}{}/connect", self.base.replacen("http", "ws", 1), worker_path(worker));
-        match connect_async(&url).await {
+        let unusable = |error: &dyn std::fmt::Display| ClientError::Url(format!("{url}: {error}"));
+        let mut request = url.as_str().into_client_request().map_err(|e| unusable(&e))?;
+        if let Some(token) = &self.token {
+            let bearer = format!("Bearer {}", token.0).parse().map_err(|_| unusable(&"not a token"))?;
+            request.headers_mut().insert("authorization", bearer);
+        }
+        match connect_async(request).await {
             Ok((socket, _)) => Ok(Events { socket, url }),
             Err(Error::Http(response)) => {
                 let body = response.body().as_deref().unwrap_or_default();

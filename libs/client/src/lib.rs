@@ -19,6 +19,7 @@ mod error;
 mod invoke;
 mod request;
 mod server;
+mod tokens;
 mod workers;
 
 pub use components::Upload;
@@ -38,6 +39,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    token: Option<Token>,
+}
+
+/// A token, which debug output does not show.
+#[derive(Clone)]
+struct Token(std::sync::Arc<str>);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(..)")
+    }
 }
 
 impl Client {
@@ -52,7 +64,14 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .map_err(|error| ClientError::from_reqwest(&error, base_url))?;
-        Ok(Self { http, base: url.as_str().trim_end_matches('/').to_owned() })
+        Ok(Self { http, base: url.as_str().trim_end_matches('/').to_owned(), token: None })
+    }
+
+    /// The same client, sending a token with every request.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.token = Some(Token(token.into()));
+        self
     }
 
     /// The URL it was made with, without a slash at the end.

@@ -13,7 +13,11 @@ pub(crate) struct Empty {}
 
 impl Client {
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(&token.0),
+            None => request,
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> RequestBuilder {

@@ -52,3 +52,70 @@ fn is_current(state: &WorkerState, key: &IdempotencyKey) -> bool {
 fn is_queued(state: &WorkerState, key: &IdempotencyKey) -> bool {
     state.pending.iter().any(|p| matches!(&p.work, QueuedWork::Invocation(i) if i.key == *key))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emet_oplog::{Entry, EntryKind, Failure, FailureKind, Fold, Invocation, Payload};
+
+    fn state(kinds: &[EntryKind]) -> WorkerState {
+        let mut fold = Fold::new();
+        for (kind, index) in kinds.iter().zip(1..) {
+            fold.apply(index, &Entry { timestamp: emet_model::Timestamp(0), kind: kind.clone() });
+        }
+        fold.finish().unwrap()
+    }
+
+    fn invocation(key: &str) -> Invocation {
+        let (function, parameters) = ("f".to_owned(), Payload::empty());
+        Invocation { key: IdempotencyKey(key.into()), function, parameters, trace: Vec::new() }
+    }
+
+    fn admitted(kinds: &[EntryKind], key: &str, ephemeral: bool) -> Admission {
+        admit(&state(kinds), &IdempotencyKey(key.into()), ephemeral)
+    }
+
+    fn done() -> EntryKind {
+        EntryKind::Completed { response: Payload::empty(), consumed_fuel: 0 }
+    }
+
+    fn failed(retriable: bool) -> EntryKind {
+        let (kind, message) = (FailureKind::Unknown, "m".to_owned());
+        EntryKind::Error(Failure { kind, message, attempt: 1, retry_from: 1, retriable })
+    }
+
+    /// Law L6: queued, executing, waiting for its next attempt, or done, a key is known.
+    #[test]
+    fn a_known_key_never_starts_anything() {
+        let (a, b) = (EntryKind::Invoked(invocation("a")), EntryKind::PendingInvocation(invocation("b")));
+        for more in [&[][..], &[EntryKind::Suspend], &[failed(true)], &[EntryKind::Log {
+            level: emet_oplog::LogLevel::Stdout,
+            context: String::new(),
+            message: String::new(),
+        }]] {
+            let log = [&[a.clone(), b.clone()], more].concat();
+            assert_eq!(admitted(&log, "a", false), Admission::Join);
+            assert_eq!(admitted(&log, "b", false), Admission::Join);
+            assert_eq!(admitted(&log, "c", false), Admission::Enqueue, "W17: it queues");
+        }
+        let finished = Finished { start: 1, outcome: Outcome::Completed(2) };
+        assert_eq!(admitted(&[a.clone(), done()], "a", false), Admission::Answer(finished));
+        let finished = Finished { start: 1, outcome: Outcome::Failed(2) };
+        assert_eq!(admitted(&[a, failed(false)], "a", false), Admission::Answer(finished));
+    }
+
+    #[test]
+    fn a_worker_that_does_nothing_any_more_says_so() {
+        let a = EntryKind::Invoked(invocation("a"));
+        let interrupted = Admission::Refuse(WorkerError::Interrupted { recover_immediately: false });
+        assert_eq!(admitted(&[a.clone(), EntryKind::Interrupted], "a", false), interrupted);
+        assert_eq!(admitted(&[a.clone(), EntryKind::Interrupted], "b", false), Admission::Enqueue);
+        let failed = [a.clone(), failed(false)];
+        let details = "m".to_owned();
+        let refused = Admission::Refuse(WorkerError::PreviousInvocationFailed { details });
+        assert_eq!(admitted(&failed, "b", false), refused);
+        assert_eq!(admitted(&failed, "b", true), Admission::Enqueue, "nothing is spoilt");
+        let refused = Admission::Refuse(WorkerError::PreviousInvocationExited);
+        assert_eq!(admitted(&[a, EntryKind::Exited], "b", false), refused);
+    }
+}

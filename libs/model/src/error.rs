@@ -160,6 +160,19 @@ pub enum WorkerError {
         /// What is known.
         details: String,
     },
+    /// The request was not executed: the part of the cluster that it needs cannot take it now.
+    #[error("Unavailable: {details}")]
+    Unavailable {
+        /// What is missing.
+        details: String,
+    },
+    /// The connection broke before the answer came: whether the request was executed is unknown.
+    /// Whoever routes calls repeats it under its key; it is not shown by the API.
+    #[error("Connection lost: {details}")]
+    ConnectionLost {
+        /// What is known.
+        details: String,
+    },
     /// The executor has no shards yet.
     #[error("Sharding is not ready")]
     ShardingNotReady,

@@ -13,6 +13,8 @@ mod status;
 mod time;
 mod worker;
 
+pub mod incoming_http;
+
 pub use component::*;
 pub use error::*;
 pub use filter::*;

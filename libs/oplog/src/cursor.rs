@@ -59,7 +59,7 @@ impl ReplayCursor {
         self.next > self.target
     }
 
-    /// Index of the last entry that was handed out.
+    /// Index of the last entry that was handed out or jumped over.
     pub fn position(&self) -> OplogIndex {
         self.last_consumed
     }
@@ -153,6 +153,7 @@ impl ReplayCursor {
 
     fn jump_over_skipped(&mut self) {
         while let Some(end) = self.skipped.end_of(self.next) {
+            self.last_consumed = end;
             self.next = end.saturating_add(1);
         }
     }

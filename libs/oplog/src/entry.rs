@@ -181,7 +181,8 @@ pub enum EntryKind {
     Exited,
     /// The guest set a retry policy.
     ChangeRetryPolicy(RetryPolicy),
-    /// The guest set a persistence level.
+    /// The guest set a persistence level. A hint: replay takes the level from the guest, which may
+    /// set none where it only reads back what a library of it recorded.
     ChangePersistenceLevel(PersistenceLevel),
     /// An atomic region starts; its index names it.
     BeginAtomicRegion,
@@ -310,7 +311,6 @@ impl Entry {
                 | EntryKind::NoOp
                 | EntryKind::Jump { .. }
                 | EntryKind::ChangeRetryPolicy(_)
-                | EntryKind::ChangePersistenceLevel(_)
                 | EntryKind::BeginAtomicRegion
                 | EntryKind::EndAtomicRegion { .. }
                 | EntryKind::BeginRemoteWrite

@@ -148,7 +148,7 @@ pub struct WorkerState {
     pub open_regions: Vec<OplogIndex>,
     /// Remote writes that have not ended.
     pub open_writes: Vec<OpenWrite>,
-    /// Index of the last entry that is no hint and not skipped.
+    /// Index of the last entry that is no hint and not skipped, or of a jump after it.
     pub last_effect: OplogIndex,
     /// What replay leaves out.
     pub skipped: Regions,
@@ -233,6 +233,10 @@ impl WorkerState {
         self.index = index;
         if !self.deleted.contains(index) {
             self.apply_queue(index, entry);
+            // What is derived from the place in the log is different after each jump.
+            if matches!(entry.kind, EntryKind::Jump { .. }) {
+                self.last_effect = index;
+            }
         }
         if !self.skipped.contains(index) {
             self.apply_execution(index, entry);
@@ -251,7 +255,13 @@ impl WorkerState {
             EntryKind::Invoked(i) => self.dequeue_invocation(&i.key),
             EntryKind::CancelInvocation(key) => self.dequeue_invocation(key),
             EntryKind::Completed { .. } => self.answer(Outcome::Completed(index)),
-            EntryKind::Error(failure) if !failure.retriable => self.answer(Outcome::Failed(index)),
+            EntryKind::Error(failure) => {
+                // Attempts count also where a repeated region takes the failed one back.
+                self.last_error = Some(LastError { index, failure: failure.clone() });
+                if !failure.retriable {
+                    self.answer(Outcome::Failed(index));
+                }
+            }
             EntryKind::Exited => self.answer(Outcome::Exited(index)),
             EntryKind::PendingUpdate { target, snapshot } => self.request_update(index, entry.timestamp, *target, snapshot),
             EntryKind::SuccessfulUpdate { target, component_size, initial_memory } => {
@@ -259,6 +269,7 @@ impl WorkerState {
             }
             EntryKind::FailedUpdate { target, details } => {
                 self.drop_update(*target);
+                self.stay_failed();
                 self.finished_updates.push(UpdateRecord::FailedUpdate {
                     timestamp: entry.timestamp,
                     target_version: *target,
@@ -290,6 +301,14 @@ impl WorkerState {
         self.pending_updates.push_back(PendingUpdate { index, timestamp, target, snapshot: snapshot.clone() });
         if self.phase == Phase::Failed {
             self.phase = Phase::Retrying;
+        }
+    }
+
+    /// An update that was to heal a failed worker and did not: nothing is tried again.
+    fn stay_failed(&mut self) {
+        let final_error = self.last_error.as_ref().is_some_and(|e| !e.failure.retriable);
+        if self.phase == Phase::Retrying && final_error {
+            self.phase = Phase::Failed;
         }
     }
 
@@ -346,7 +365,6 @@ impl WorkerState {
             EntryKind::Restart => self.restart(),
             EntryKind::Error(failure) => {
                 self.phase = if failure.retriable { Phase::Retrying } else { Phase::Failed };
-                self.last_error = Some(LastError { index, failure: failure.clone() });
             }
             EntryKind::ChangeRetryPolicy(policy) => self.retry_policy = Some(policy.clone()),
             EntryKind::ChangePersistenceLevel(level) => self.persistence = *level,

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::HostState;
 use crate::files::WorkerFiles;
+use crate::host::golem::Spans;
 use crate::host::http::{Exchanges, Hooks};
 use crate::log::Journal;
 use crate::memory::MemoryAccount;
@@ -45,8 +46,12 @@ pub struct WorkerCtx {
     pub(crate) http_hooks: Hooks,
     /// HTTP exchanges that have not ended.
     pub(crate) exchanges: Exchanges,
+    /// Trace of the current invocation.
+    pub(crate) spans: Spans,
     /// Timers among the pollables, by their place in the table.
     pub(crate) deadlines: HashMap<u32, Option<SystemTime>>,
+    /// Calls of other workers among the pollables: place of the pollable, and of the call.
+    pub(crate) calls: HashMap<u32, u32>,
     /// Streams that go to the log, by their place in the table.
     pub(crate) log_streams: HashMap<u32, LogLevel>,
     /// Device and inode of read-only initial files.
@@ -120,7 +125,9 @@ impl WorkerCtx {
             http: WasiHttpCtx::new(),
             http_hooks: Hooks::new(node.http.clone()),
             exchanges: Exchanges::default(),
+            spans: Spans::default(),
             deadlines: HashMap::new(),
+            calls: HashMap::new(),
             log_streams: HashMap::new(),
             read_only,
             memory,

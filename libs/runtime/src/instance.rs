@@ -5,9 +5,9 @@ use crate::ctx::WorkerCtx;
 use crate::engine::EPOCH;
 use crate::resources::{GuestResources, IndexKey};
 use crate::vals;
-use emet_model::WorkerError;
+use emet_model::{WorkerError, incoming_http};
 use emet_oplog::EntryKind;
-use emet_values::{FunctionName, FunctionRef, FunctionType, ResolvedFunction, Value, wave};
+use emet_values::{FunctionName, FunctionRef, FunctionType, ResolvedFunction, Value, Wit, wave};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +100,9 @@ impl Instance {
             Ok(export) => export,
             Err(reason) => return Ok(Err(WorkerError::invalid(reason))),
         };
+        if export.resolved.interface.as_deref() == Some(incoming_http::INTERFACE) {
+            return self.call_handler(params).await;
+        }
         let called = match &export.name.function {
             FunctionRef::Drop(_) => return self.drop_resource(&params).await,
             FunctionRef::IndexedDrop { .. } => return self.drop_indexed(&export).await,
@@ -166,6 +169,22 @@ impl Instance {
         self.note_resources();
         let values = lifted.map_err(wasmtime::Error::msg)?;
         Ok(Ok(result_value(signature, values)))
+    }
+
+    /// An incoming HTTP request (guest spec 8.6).
+    async fn call_handler(&mut self, params: Vec<Value>) -> wasmtime::Result<Result<Value, WorkerError>> {
+        let handler = incoming_http::handler(&self.prepared.metadata.metadata.exports).map(str::to_owned);
+        let Some(handler) = handler.and_then(|interface| self.find(Some(&interface), incoming_http::HANDLE)) else {
+            return Ok(Err(WorkerError::invalid("the component does not export wasi:http/incoming-handler")));
+        };
+        let request = params.into_iter().next().ok_or_else(|| "no request".to_owned());
+        let request = request.and_then(|value| incoming_http::Request::from_value(value).map_err(|e| e.to_string()));
+        let request = match request {
+            Ok(request) => request,
+            Err(details) => return Ok(Err(WorkerError::ValueMismatch { details })),
+        };
+        let response = crate::host::http::incoming::handle(&mut self.store, handler, request).await?;
+        Ok(response.map(|response| Value::Tuple(vec![response.into_value()])).map_err(WorkerError::invalid))
     }
 
     fn note_resources(&mut self) {

@@ -2,11 +2,18 @@
 
 use crate::engine::MAX_MEMORY;
 use crate::log::OplogWriter;
+use crate::pressure::Pressure;
 use crate::stop::Stop;
 use emet_oplog::EntryKind;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::{ResourceLimiterAsync, Result};
+
+/// How often a worker asks for room before it counts as out of memory.
+const ROOM_ATTEMPTS: usize = 20;
+/// How long it waits after each time.
+const ROOM_STEP: Duration = Duration::from_millis(10);
 
 /// Largest table of a guest, in elements.
 const MAX_TABLE: usize = 100_000;
@@ -16,12 +23,14 @@ const MAX_TABLE: usize = 100_000;
 pub struct MemoryBudget {
     limit: u64,
     used: Mutex<u64>,
+    /// The want of more.
+    pub pressure: Pressure,
 }
 
 impl MemoryBudget {
     /// A budget.
     pub fn new(limit: u64) -> Arc<Self> {
-        Arc::new(Self { limit, used: Mutex::new(0) })
+        Arc::new(Self { limit, used: Mutex::new(0), pressure: Pressure::default() })
     }
 
     /// Bytes in use.
@@ -41,6 +50,21 @@ impl MemoryBudget {
             *used += bytes;
         }
         fits
+    }
+
+    /// As [`Self::take`]; where it does not fit, idle workers are asked to make room for a while.
+    async fn take_or_wait(&self, bytes: u64) -> bool {
+        if bytes > self.limit {
+            return false;
+        }
+        for _ in 0..ROOM_ATTEMPTS {
+            if self.take(bytes) {
+                return true;
+            }
+            self.pressure.want();
+            tokio::time::sleep(ROOM_STEP).await;
+        }
+        self.take(bytes)
     }
 
     fn give_back(&self, bytes: u64) {
@@ -78,7 +102,7 @@ impl ResourceLimiterAsync for MemoryAccount {
             return Ok(false);
         }
         let growth = desired.saturating_sub(current) as u64;
-        if !self.budget.take(growth) {
+        if !self.budget.take_or_wait(growth).await {
             return Err(Stop::OutOfMemory(format!("{growth} bytes of memory cannot be granted now")).into());
         }
         self.granted += growth;

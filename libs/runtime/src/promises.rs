@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 use emet_model::{ComponentId, PromiseId, WorkerError, WorkerId};
+use emet_shard_map::{DEFAULT_SHARDS, shard_of};
 use emet_storage::{Batch, KvStore};
+use emet_telemetry::metrics::list::PROMISES;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-const SPACE: &str = "promises";
-const WAITERS: &str = "promise-waiters";
 /// First byte of a stored promise.
 const PENDING: u8 = 0;
 const COMPLETE: u8 = 1;
@@ -62,16 +62,40 @@ impl Promises {
         Self { kv, completed: Arc::new(Notify::new()) }
     }
 
+    /// A space of the shard of a worker: promises move with the worker that made them. The braces
+    /// keep everything of a shard together in a store that spreads keys.
+    fn shard_space(worker: &WorkerId, name: &str) -> String {
+        let shard = shard_of(worker.component_id.0, &worker.worker_name, DEFAULT_SHARDS);
+        format!("{{s{shard}}}{name}")
+    }
+
+    /// Where the promises of a worker are.
+    fn space(worker: &WorkerId) -> String {
+        Self::shard_space(worker, "promises")
+    }
+
+    /// Where it is noted who waits for them.
+    fn waiters_space(worker: &WorkerId) -> String {
+        Self::shard_space(worker, "promise-waiters")
+    }
+
     /// Makes a promise, unless it exists.
     pub async fn create(&self, id: &PromiseId) -> Result<(), WorkerError> {
+        let space = Self::space(&id.worker_id);
         let key = key(id);
-        let batch = Batch::new().if_absent(SPACE, key.clone()).put(SPACE, key, Bytes::from_static(&[PENDING]));
+        let batch = Batch::new().if_absent(space.clone(), key.clone()).put(
+            space,
+            key,
+            Bytes::from_static(&[PENDING]),
+        );
+        PROMISES.with(["created"]).inc();
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
     /// The state; none if there is no such promise.
     pub async fn get(&self, id: &PromiseId) -> Result<Option<PromiseState>, WorkerError> {
-        let found = self.kv.get(SPACE, &key(id)).await.map_err(failed)?;
+        let space = Self::space(&id.worker_id);
+        let found = self.kv.get(&space, &key(id)).await.map_err(failed)?;
         Ok(found.map(|record| match record.first() {
             Some(&COMPLETE) => PromiseState::Complete(record.slice(1..)),
             _ => PromiseState::Pending,
@@ -80,11 +104,14 @@ impl Promises {
 
     /// Completes a promise: the first one wins. False if it was complete before.
     pub async fn complete(&self, id: &PromiseId, data: &[u8]) -> Result<bool, WorkerError> {
+        let space = Self::space(&id.worker_id);
         let key = key(id);
         let record: Bytes = [&[COMPLETE], data].concat().into();
         let pending = Bytes::from_static(&[PENDING]);
-        let batch = Batch::new().if_equal(SPACE, key.clone(), pending).put(SPACE, key, record);
+        let batch =
+            Batch::new().if_equal(space.clone(), key.clone(), pending).put(space, key, record);
         if self.kv.apply(batch).await.map_err(failed)? {
+            PROMISES.with(["completed"]).inc();
             return Ok(true);
         }
         match self.get(id).await? {
@@ -96,15 +123,16 @@ impl Promises {
     /// Notes that a worker waits for a promise. To be called before looking at its state, so that
     /// whoever completes it either sees the waiter or is seen by it.
     pub async fn add_waiter(&self, id: &PromiseId, waiter: &WorkerId) -> Result<(), WorkerError> {
+        let space = Self::waiters_space(&id.worker_id);
         let key = [key(id), prefix(waiter)].concat();
-        self.kv.apply(Batch::new().put(WAITERS, key, Bytes::new())).await.map_err(failed).map(drop)
+        self.kv.apply(Batch::new().put(space, key, Bytes::new())).await.map_err(failed).map(drop)
     }
 
     /// The workers that wait for a promise. They stay noted until [`Self::forget_waiters`], so
     /// that one who could not be woken is found by the next attempt.
     pub async fn waiters(&self, id: &PromiseId) -> Result<Vec<WorkerId>, WorkerError> {
-        let prefix = key(id);
-        let found = self.kv.scan(WAITERS, &prefix, None, usize::MAX).await.map_err(failed)?;
+        let (space, prefix) = (Self::waiters_space(&id.worker_id), key(id));
+        let found = self.kv.scan(&space, &prefix, None, usize::MAX).await.map_err(failed)?;
         self.completed.notify_waiters();
         Ok(found.iter().filter_map(|(key, _)| worker_of(key.get(prefix.len()..)?)).collect())
     }
@@ -112,7 +140,8 @@ impl Promises {
     /// Forgets workers that waited for a promise and were woken.
     pub async fn forget_waiters(&self, id: &PromiseId, woken: &[WorkerId]) -> Result<(), WorkerError> {
         let keys = woken.iter().map(|worker| [key(id), prefix(worker)].concat());
-        let batch = keys.fold(Batch::new(), |batch, key| batch.delete(WAITERS, key));
+        let space = Self::waiters_space(&id.worker_id);
+        let batch = keys.fold(Batch::new(), |batch, key| batch.delete(space.clone(), key));
         self.kv.apply(batch).await.map_err(failed).map(drop)
     }
 
@@ -125,21 +154,22 @@ impl Promises {
 
     /// Removes a promise.
     pub async fn delete(&self, id: &PromiseId) -> Result<(), WorkerError> {
-        self.kv.apply(Batch::new().delete(SPACE, key(id))).await.map_err(failed).map(drop)
+        let space = Self::space(&id.worker_id);
+        self.kv.apply(Batch::new().delete(space, key(id))).await.map_err(failed).map(drop)
     }
 
     /// Removes all promises of a worker, and who waits for them.
     pub async fn delete_all(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         let prefix = prefix(worker);
-        for space in [WAITERS, SPACE] {
+        for space in [Self::waiters_space(worker), Self::space(worker)] {
             loop {
-                let found = self.kv.scan(space, &prefix, None, 1000).await.map_err(failed)?;
+                let found = self.kv.scan(&space, &prefix, None, 1000).await.map_err(failed)?;
                 if found.is_empty() {
                     break;
                 }
                 let batch = found
                     .into_iter()
-                    .fold(Batch::new(), |batch, (key, _)| batch.delete(space, key));
+                    .fold(Batch::new(), |batch, (key, _)| batch.delete(space.clone(), key));
                 self.kv.apply(batch).await.map_err(failed)?;
             }
         }

@@ -1,7 +1,7 @@
 //! Values between Emet and wasmtime. The only place of these conversions.
 
 use emet_values::{ResourceMode, Type, Value};
-use wasmtime::component::{ResourceAny, Val};
+use wasmtime::component::{ResourceAny, Val, types};
 
 /// Turns guest resources into handles and back.
 pub(crate) trait Handles {
@@ -9,6 +9,55 @@ pub(crate) trait Handles {
     fn lower(&mut self, uri: &str, id: u64, owned: bool) -> Result<ResourceAny, String>;
     /// A handle for a resource that the guest hands out.
     fn lift(&mut self, resource: ResourceAny) -> Value;
+}
+
+/// For values that contain no resources.
+pub(crate) struct NoHandles;
+
+impl Handles for NoHandles {
+    fn lower(&mut self, _uri: &str, _id: u64, _owned: bool) -> Result<ResourceAny, String> {
+        Err("a handle cannot be passed here".into())
+    }
+
+    fn lift(&mut self, _resource: ResourceAny) -> Value {
+        Value::Tuple(Vec::new())
+    }
+}
+
+/// The type that a component declares; the reason why it has no counterpart.
+pub(crate) fn type_of(ty: &types::Type) -> Result<Type, String> {
+    let boxed = |ty: Option<types::Type>| ty.map(|ty| type_of(&ty).map(Box::new)).transpose();
+    Ok(match ty {
+        types::Type::Bool => Type::Bool,
+        types::Type::S8 => Type::S8,
+        types::Type::U8 => Type::U8,
+        types::Type::S16 => Type::S16,
+        types::Type::U16 => Type::U16,
+        types::Type::S32 => Type::S32,
+        types::Type::U32 => Type::U32,
+        types::Type::S64 => Type::S64,
+        types::Type::U64 => Type::U64,
+        types::Type::Float32 => Type::F32,
+        types::Type::Float64 => Type::F64,
+        types::Type::Char => Type::Char,
+        types::Type::String => Type::String,
+        types::Type::List(list) => Type::List(Box::new(type_of(&list.ty())?)),
+        types::Type::Tuple(tuple) => Type::Tuple(tuple.types().map(|ty| type_of(&ty)).collect::<Result<_, _>>()?),
+        types::Type::Record(record) => {
+            Type::Record(record.fields().map(|f| Ok((f.name.to_owned(), type_of(&f.ty)?))).collect::<Result<_, String>>()?)
+        }
+        types::Type::Variant(variant) => {
+            let case = |c: types::Case<'_>| Ok((c.name.to_owned(), c.ty.map(|ty| type_of(&ty)).transpose()?));
+            Type::Variant(variant.cases().map(case).collect::<Result<_, String>>()?)
+        }
+        types::Type::Enum(names) => Type::Enum(names.names().map(str::to_owned).collect()),
+        types::Type::Flags(names) => Type::Flags(names.names().map(str::to_owned).collect()),
+        types::Type::Option(option) => Type::Option(Box::new(type_of(&option.ty())?)),
+        types::Type::Result(result) => Type::Result { ok: boxed(result.ok())?, err: boxed(result.err())? },
+        types::Type::Own(_) => Type::Handle { resource_id: 0, mode: ResourceMode::Owned },
+        types::Type::Borrow(_) => Type::Handle { resource_id: 0, mode: ResourceMode::Borrowed },
+        _ => return Err("types of a later component model are not supported".into()),
+    })
 }
 
 /// A value of the given type as wasmtime takes it. The value was checked against the type.

@@ -110,6 +110,10 @@ pub trait KvStore: Send + Sync + 'static {
 
     /// Applies a batch atomically; durable when it returns. `false`: a condition did not hold,
     /// and nothing was written.
+    ///
+    /// All spaces of a batch should have one tag: what stands in braces in their name, else the
+    /// whole name. A store whose keys lie on several servers refuses others as
+    /// [`KvError::Invalid`], as it could not apply them atomically.
     async fn apply(&self, batch: Batch) -> Result<bool, KvError>;
 
     /// Keys that start with `prefix`, in order, strictly after the whole key `after`, at most

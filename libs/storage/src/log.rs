@@ -1,5 +1,6 @@
 //! The log port: one append-only, fenced sequence of records per worker.
 
+use crate::shards::Shards;
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -44,7 +45,7 @@ pub struct Head {
     pub epoch: u64,
     /// The durable "has unfinished work" mark.
     pub unfinished: bool,
-    /// Creation order: unique in the store and rising, with gaps.
+    /// Creation order: unique in the group and rising, with gaps.
     pub sequence: u64,
     /// Cached state, if some append carried one.
     pub summary: Option<Summary>,
@@ -65,6 +66,20 @@ pub struct Append {
     pub unfinished: Option<bool>,
     /// `Some` replaces the cached summary in the same atomic write.
     pub summary: Option<Summary>,
+}
+
+/// Removal of the oldest records of one log.
+#[derive(Clone, Debug)]
+pub struct Trim {
+    /// Which log.
+    pub key: LogKey,
+    /// Its [`Head::sequence`]: which creation of the log is meant, as a deleted one may have been
+    /// created anew.
+    pub sequence: u64,
+    /// The epoch the log is owned under.
+    pub epoch: u64,
+    /// Records `1..=through` go, at most all there are; reads then start at `through + 1`.
+    pub through: u64,
 }
 
 /// Worker logs. Every method that writes is atomic, and durable when it returns `Ok`.
@@ -88,8 +103,14 @@ pub trait LogStore: Send + Sync + 'static {
     /// created empty. An epoch below the stored one is refused with [`LogError::Fenced`].
     async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError>;
 
-    /// Removes a log and its head, including its epoch. A missing log is no error.
-    async fn delete(&self, key: &LogKey) -> Result<(), LogError>;
+    /// Raises the epoch of shard `shard` of `total` as a whole, for a new owner: what is then done
+    /// under a lower one to any of its logs, existing or not, is refused with
+    /// [`LogError::Fenced`], and so is a call with a lower one.
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError>;
+
+    /// Removes a log and its head, including its epoch. A missing log is no error. An epoch below
+    /// the stored one is refused with [`LogError::Fenced`].
+    async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError>;
 
     /// Logs of a group in creation order with a sequence above `after`, at most `limit`.
     async fn list(
@@ -99,12 +120,14 @@ pub trait LogStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(LogKey, Head)>, LogError>;
 
-    /// Every log marked unfinished, ordered by key.
-    async fn unfinished(&self) -> Result<Vec<LogKey>, LogError>;
+    /// The logs marked unfinished in some shards, ordered by key.
+    async fn unfinished(&self, shards: &Shards) -> Result<Vec<LogKey>, LogError>;
 
-    /// Drops records `1..=through`, at most all of them; reads then start at `through + 1`.
-    /// A missing log is no error.
-    async fn trim(&self, key: &LogKey, through: u64) -> Result<(), LogError>;
+    /// Drops records from the front of a log.
+    ///
+    /// An epoch below the stored one is refused with [`LogError::Fenced`]. A missing log is no
+    /// error, nor is one of another creation: both are left as they are.
+    async fn trim(&self, trim: Trim) -> Result<(), LogError>;
 }
 
 /// Why a log operation failed.
@@ -154,6 +177,17 @@ pub enum LogError {
 /// Limits and law L3, in one place for every backend that decides by itself: may a log with this epoch and
 /// last index be extended by `append`?
 pub(crate) fn admit(epoch: u64, last: u64, append: &Append) -> Result<(), LogError> {
+    check_sizes(append)?;
+    check_epoch(append.epoch, epoch)?;
+    let found = last.saturating_add(1);
+    if append.expected != found {
+        return Err(LogError::Conflict { expected: append.expected, found });
+    }
+    Ok(())
+}
+
+/// Checks the lengths of what is appended.
+pub(crate) fn check_sizes(append: &Append) -> Result<(), LogError> {
     let summary = append.summary.as_ref().map(|summary| &summary.data);
     if let Some(large) =
         append.records.iter().chain(summary).find(|data| data.len() > MAX_RECORD_BYTES)
@@ -163,12 +197,13 @@ pub(crate) fn admit(epoch: u64, last: u64, append: &Append) -> Result<(), LogErr
             large.len()
         )));
     }
-    if append.epoch < epoch {
-        return Err(LogError::Fenced { epoch: append.epoch, current: epoch });
-    }
-    let found = last.saturating_add(1);
-    if append.expected != found {
-        return Err(LogError::Conflict { expected: append.expected, found });
+    Ok(())
+}
+
+/// Refuses what is done under a lower epoch than the stored one.
+pub(crate) fn check_epoch(epoch: u64, current: u64) -> Result<(), LogError> {
+    if epoch < current {
+        return Err(LogError::Fenced { epoch, current });
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a component binary contains, read without compiling it.
 
 use crate::types::Translator;
-use emet_model::{ComponentMetadata, LinearMemory, ProducerField, Producers, VersionedName};
+use emet_model::{ComponentMetadata, LinearMemory, ProducerField, Producers, VersionedName, incoming_http};
 use emet_values::{Export, FunctionType};
 use wasmparser::component_types::{ComponentEntityType, ComponentInstanceTypeId};
 use wasmparser::types::Types;
@@ -16,7 +16,11 @@ pub(crate) fn analyse(wasm: &[u8]) -> Result<ComponentMetadata, String> {
     let features = WasmFeatures::default() | WasmFeatures::COMPONENT_MODEL;
     let types = Validator::new_with_features(features).validate_all(wasm).map_err(|e| format!("not a valid component: {e}"))?;
     let (memories, producers) = sections(wasm)?;
-    Ok(ComponentMetadata { exports: exports(wasm, &types)?, producers, memories, dynamic_linking: Default::default() })
+    let mut exports = exports(wasm, &types)?;
+    if incoming_http::handler(&exports).is_some() {
+        exports.push(incoming_http::export());
+    }
+    Ok(ComponentMetadata { exports, producers, memories, dynamic_linking: Default::default() })
 }
 
 fn check_encoding(wasm: &[u8]) -> Result<(), String> {

@@ -16,9 +16,9 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// Name to component id.
-const NAMES: &str = "component-names";
+const NAMES: &str = "names{components}";
 /// Component id and version to metadata.
-const VERSIONS: &str = "component-versions";
+const VERSIONS: &str = "versions{components}";
 /// Rows read at a time.
 const PAGE: usize = 1000;
 /// Longest name of a component, in bytes (docs/limits.md).
@@ -45,8 +45,10 @@ fn version_key(id: ComponentId, version: ComponentVersion) -> Vec<u8> {
     [id.0.as_bytes().as_slice(), &version.to_be_bytes()].concat()
 }
 
-fn wasm_key(id: VersionedComponentId) -> String {
-    format!("components/{}/{}.wasm", id.component_id, id.version)
+/// Named by its content: of two processes that store the same version at the same time one loses,
+/// and must not have replaced the binary of the other.
+fn wasm_key(component: &Component) -> String {
+    format!("components/{}/{}.wasm", component.versioned_component_id.component_id, component.wasm_digest)
 }
 
 fn file_key(hash: &str) -> String {
@@ -78,9 +80,9 @@ impl ComponentService {
         found.map(|bytes| Uuid::from_slice(&bytes).map(ComponentId).map_err(internal)).transpose()
     }
 
-    async fn scan(&self, prefix: &[u8]) -> Result<Vec<Component>, ComponentError> {
+    /// The versions whose keys have a prefix, after a key if one is given.
+    async fn scan(&self, prefix: &[u8], mut after: Option<Vec<u8>>) -> Result<Vec<Component>, ComponentError> {
         let mut out = Vec::new();
-        let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.kv.scan(VERSIONS, prefix, after.as_deref(), PAGE).await.map_err(internal)?;
             after = page.last().map(|(key, _)| key.clone());
@@ -94,13 +96,17 @@ impl ComponentService {
         }
     }
 
+    /// The latest version. Another process may have stored a newer one than this one knows, so
+    /// the store is asked for what follows it.
     async fn latest(&self, id: ComponentId) -> Result<Arc<Component>, ComponentError> {
-        if let Some(component) = self.latest.read().get(&id) {
-            return Ok(component.clone());
-        }
-        let component = Arc::new(self.scan(id.0.as_bytes()).await?.pop().ok_or_else(not_found)?);
-        self.latest.write().insert(id, component.clone());
-        Ok(component)
+        let known = self.latest.read().get(&id).cloned();
+        let after = known.as_ref().map(|c| version_key(id, c.versioned_component_id.version));
+        let Some(newest) = self.scan(id.0.as_bytes(), after).await?.pop() else {
+            return known.ok_or_else(not_found);
+        };
+        let newest = Arc::new(newest);
+        self.latest.write().insert(id, newest.clone());
+        Ok(newest)
     }
 
     /// Stores binary and files, then the metadata that makes the version visible.
@@ -109,7 +115,7 @@ impl ComponentService {
         for (file, content) in files {
             self.blobs.put_if_absent(&file_key(&file.key), content.into()).await.map_err(internal)?;
         }
-        self.blobs.put(&wasm_key(id), wasm).await.map_err(internal)?;
+        self.blobs.put(&wasm_key(&component), wasm).await.map_err(internal)?;
         component.created_at = Some(now());
         let record = serde_json::to_vec(&component).map_err(internal)?;
         let key = version_key(id.component_id, id.version);
@@ -204,7 +210,7 @@ impl Components for ComponentService {
 
     async fn list(&self, name: Option<&str>) -> Result<Vec<Component>, ComponentError> {
         match name {
-            None => self.scan(&[]).await,
+            None => self.scan(&[], None).await,
             Some(name) => match self.id_of(name).await? {
                 Some(id) => self.versions(id).await,
                 None => Ok(Vec::new()),
@@ -213,7 +219,7 @@ impl Components for ComponentService {
     }
 
     async fn versions(&self, id: ComponentId) -> Result<Vec<Component>, ComponentError> {
-        self.scan(id.0.as_bytes()).await
+        self.scan(id.0.as_bytes(), None).await
     }
 
     async fn get(&self, id: ComponentId, version: Option<ComponentVersion>) -> Result<Component, ComponentError> {
@@ -241,7 +247,7 @@ impl Components for ComponentService {
             (other, _) => other,
         })?;
         let wasm =
-            self.blobs.get(&wasm_key(component.versioned_component_id)).await.map_err(internal)?;
+            self.blobs.get(&wasm_key(&component)).await.map_err(internal)?;
         wasm.ok_or_else(|| internal("the binary of the component is missing"))
     }
 

@@ -1,9 +1,10 @@
 //! Making a worker from the beginning of another one's history (guest spec 4.10).
 
 use crate::executor::Shared;
-use emet_model::{OplogIndex, WorkerError, WorkerId};
-use emet_oplog::{Entry, EntryKind, Fold, Payload, codec};
-use emet_runtime::log::{Payloads, log_failure, log_key, read_entries};
+use emet_model::{IdempotencyKey, OplogIndex, WorkerError, WorkerId};
+use emet_oplog::{Entry, EntryKind, Fold, Payload, QueuedWork, WorkerState, codec};
+use emet_runtime::log::{Payloads, log_failure, log_key, now, read_entries};
+use emet_shard_map::Epoch;
 use emet_storage::Append;
 
 /// Entries copied at a time.
@@ -14,6 +15,7 @@ pub(crate) async fn fork(shared: &Shared, source: WorkerId, target: WorkerId, cu
     if cut_off < 2 {
         return Err(WorkerError::invalid("oplog_index_cut_off must be at least 2"));
     }
+    let epoch = shared.ownership.epoch(&target)?;
     let exists = shared.log.head(&log_key(&target)).await.map_err(|e| log_failure(&e))?.is_some_and(|h| h.last > 0);
     if exists || shared.live_metadata(&target).is_some() {
         return Err(WorkerError::WorkerAlreadyExists { worker_id: target });
@@ -31,10 +33,10 @@ pub(crate) async fn fork(shared: &Shared, source: WorkerId, target: WorkerId, cu
         next = read.last().map_or(cut_off + 1, |(index, _)| index + 1);
         entries.extend(read);
     }
-    store(shared, &source, target, entries).await
+    store(shared, &source, target, epoch, entries).await
 }
 
-async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, entries: Vec<(OplogIndex, Entry)>) -> Result<(), WorkerError> {
+async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, epoch: Epoch, entries: Vec<(OplogIndex, Entry)>) -> Result<(), WorkerError> {
     let from = Payloads::new(shared.node.blobs.clone(), source);
     let to = Payloads::new(shared.node.blobs.clone(), &target);
     let mut fold = Fold::new();
@@ -50,9 +52,24 @@ async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, entries: Ve
         fold.apply(index, &entry);
         records.push(codec::encode(&entry));
     }
+    // What waits in the source's queue is the source's to do.
+    for key in queued(fold.state()) {
+        let entry = Entry { timestamp: now(), kind: EntryKind::CancelInvocation(key) };
+        fold.apply(fold.state().index + 1, &entry);
+        records.push(codec::encode(&entry));
+    }
     let unfinished = fold.state().is_unfinished();
-    let append = Append { key: log_key(&target), epoch: 1, expected: 1, records, unfinished: Some(unfinished), summary: None };
+    let append = Append { key: log_key(&target), epoch, expected: 1, records, unfinished: Some(unfinished), summary: None };
     shared.log.append(append).await.map_err(|e| log_failure(&e))
+}
+
+/// Keys of the invocations that were accepted and not started.
+fn queued(state: &WorkerState) -> Vec<IdempotencyKey> {
+    let invocations = state.pending.iter().filter_map(|pending| match &pending.work {
+        QueuedWork::Invocation(invocation) => Some(invocation.key.clone()),
+        QueuedWork::ManualUpdate(_) => None,
+    });
+    invocations.collect()
 }
 
 fn payloads(kind: &EntryKind) -> Vec<&Payload> {

@@ -6,6 +6,7 @@
 use crate::actor::Reply;
 use crate::checkpoints::fitting;
 use crate::executor::Shared;
+use crate::observe;
 use emet_api::Verification;
 use emet_engine::{Load, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
@@ -18,6 +19,7 @@ use emet_values::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 /// A worker in memory, and its place among those that may be.
 pub(crate) struct Loaded {
@@ -117,7 +119,7 @@ impl Scene {
         let mut place = self.shared.place().await;
         if let Some((instance, _)) = self.restore(&prepared, &plan, target).await {
             let loaded = slot.insert(Loaded { instance, _place: place });
-            match self.replay(&mut loaded.instance).await {
+            match self.traced_replay(&mut loaded.instance).await {
                 Err(error) if matches!(Stop::find(&error), Some(Stop::Diverged { .. })) => {
                     tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; the whole log is replayed");
                 }
@@ -131,7 +133,11 @@ impl Scene {
             Err(ended) => return Ok(ended),
         };
         let loaded = slot.insert(Loaded { instance, _place: place });
-        self.replay(&mut loaded.instance).await
+        self.traced_replay(&mut loaded.instance).await
+    }
+
+    async fn traced_replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
+        self.replay(instance).instrument(emet_telemetry::span!("replay", emet.replay = true)).await
     }
 
     /// An instance at the start of the log, of which this is the last index to be replayed.
@@ -280,7 +286,12 @@ impl Scene {
         let Some(function) = find_snapshot_function(instance, "load") else {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
-        let loaded = instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await?;
+        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await {
+            Err(trap) if Stop::find(&trap).is_none() => {
+                wasmtime::bail!("Manual update failed to load snapshot: {trap:#}")
+            }
+            other => other?,
+        };
         let loaded = loaded.map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
         if let Some(reason) = snapshot_error(&loaded) {
             wasmtime::bail!("Manual update failed to load snapshot: {reason}");
@@ -294,7 +305,8 @@ impl Scene {
             let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
             match entry.kind {
                 EntryKind::Invoked(invocation) => {
-                    if let Some(ended) = self.execute(instance, invocation).await? {
+                    let span = observe::invocation(&self.writer, &invocation, true);
+                    if let Some(ended) = self.execute(instance, invocation).instrument(span).await? {
                         return Ok(ended);
                     }
                 }
@@ -307,7 +319,8 @@ impl Scene {
     async fn start(&self, loaded: &mut Option<Loaded>, invocation: Invocation) -> wasmtime::Result<Ended> {
         let Some(loaded) = loaded else { return Ok(Ended::Restart) };
         self.writer.add(EntryKind::Invoked(invocation.clone()));
-        match self.execute(&mut loaded.instance, invocation).await? {
+        let span = observe::invocation(&self.writer, &invocation, false);
+        match self.execute(&mut loaded.instance, invocation).instrument(span).await? {
             None => Ok(Ended::Ready),
             Some(ended) => Ok(ended),
         }
@@ -322,7 +335,7 @@ impl Scene {
             other => vec![other],
         };
         instance.ctx().journal.current_key = Some(invocation.key.clone());
-        instance.ctx().journal.current_trace.clone_from(&invocation.trace);
+        instance.ctx().journal.current_trace = emet_telemetry::trace::current(invocation.trace);
         let result = match instance.call(&invocation.function, parameters).await? {
             Ok(result) => result,
             Err(error) => return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string()))),

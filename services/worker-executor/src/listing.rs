@@ -8,6 +8,7 @@ use emet_api::{Cursor, WorkerPage};
 use emet_model::{ComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata};
 use emet_runtime::log::{log_failure, read_shown};
 use emet_storage::{Head, LogKey};
+use std::collections::HashMap;
 
 /// Logs looked at per step, at most and at least.
 const MAX_STEP: usize = 256;
@@ -22,6 +23,7 @@ pub(crate) async fn list(
     filter: Option<WorkerFilter>,
     cursor: Option<Cursor>,
     count: u64,
+    precise: bool,
 ) -> Result<WorkerPage, WorkerError> {
     let count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(usize::MAX);
     let mut after = cursor.map_or(0, |c| c.cursor);
@@ -36,6 +38,10 @@ pub(crate) async fn list(
             .await
             .map_err(|e| log_failure(&e))?;
         let read = logs.len();
+        let elsewhere = match precise {
+            true => live_elsewhere(shared, component, &logs).await,
+            false => HashMap::new(),
+        };
         for (key, head) in logs {
             if workers.len() == count {
                 return Ok(WorkerPage {
@@ -44,7 +50,10 @@ pub(crate) async fn list(
                 });
             }
             after = head.sequence;
-            let found = show(shared, component, key, &head).await?;
+            let found = match elsewhere.get(&key.name) {
+                Some(live) => Some(live.clone()),
+                None => show(shared, component, key, &head).await?,
+            };
             workers.extend(found.filter(|w| filter.as_ref().is_none_or(|f| f.matches(w))));
         }
         if read < step {
@@ -52,6 +61,30 @@ pub(crate) async fn list(
         }
         step = step.saturating_mul(2).min(MAX_STEP);
     }
+}
+
+/// Asks the owners of workers that are not this executor's what they have in memory: that one is
+/// executing right now may not be in its log yet. One call per other executor and step.
+async fn live_elsewhere(
+    shared: &Shared,
+    component: ComponentId,
+    logs: &[(LogKey, Head)],
+) -> HashMap<String, WorkerMetadata> {
+    let own = |name: &str| shared.ownership.epoch(&WorkerId::new(component, name)).is_ok();
+    let names = logs.iter().map(|(key, _)| key.name.clone()).filter(|name| !own(name));
+    let names: Vec<String> = names.collect();
+    if names.is_empty() {
+        return HashMap::new();
+    }
+    let live = match shared.node.workers() {
+        Ok(workers) => workers.live(component, names).await,
+        Err(_) => Ok(Vec::new()),
+    };
+    // What cannot be asked is shown as its log says.
+    let live = live
+        .inspect_err(|error| tracing::warn!(%error, "an enumeration cannot ask all executors"))
+        .unwrap_or_default();
+    live.into_iter().map(|metadata| (metadata.worker_id.worker_name.clone(), metadata)).collect()
 }
 
 async fn show(

@@ -279,7 +279,8 @@ impl Shower<'_> {
 }
 
 fn header<'a>(invocation: &'a Invocation, name: &str) -> Option<&'a str> {
-    invocation.trace.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    let named = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
+    invocation.trace.iter().find(named).map(|(_, value)| value.as_str())
 }
 
 /// The trace that the caller's `traceparent` names; all zeros stand for none.

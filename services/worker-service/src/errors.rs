@@ -12,6 +12,9 @@ use serde::Serialize;
 #[derive(Debug)]
 pub(crate) struct ApiError(Box<(StatusCode, ErrorBody)>);
 
+/// Seconds after which a request that could not be taken may be sent again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
 impl ApiError {
     /// 400 with every reason.
     pub(crate) fn invalid_all(errors: Vec<String>) -> Self {
@@ -42,6 +45,9 @@ impl From<WorkerError> for ApiError {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::WorkerNotFound { .. } => Self::not_found(error.to_string()),
+            WorkerError::Unavailable { .. } | WorkerError::ShardingNotReady | WorkerError::InvalidShardId { .. } => {
+                Self::plain(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
             golem_error => {
                 let message = Some(golem_error.to_string());
                 let body = ErrorBody::Worker { golem_error, message };
@@ -70,7 +76,12 @@ impl From<ComponentError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, body) = *self.0;
-        (status, Json(body)).into_response()
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            // It was not executed, and can be sent again as it is.
+            response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        response
     }
 }
 

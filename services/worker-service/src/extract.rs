@@ -195,15 +195,17 @@ pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyK
     Ok(Some(IdempotencyKey(text.to_owned())))
 }
 
-/// The W3C trace context headers.
+/// The W3C trace context that an invocation carries: of this request's span, where traces are
+/// collected, else the caller's as it came.
 pub(crate) fn trace(headers: &HeaderMap) -> Vec<(String, String)> {
-    ["traceparent", "tracestate"]
+    let given = ["traceparent", "tracestate"]
         .into_iter()
         .filter_map(|name| {
             let value = headers.get(name)?.to_str().ok()?;
             Some((name.to_owned(), value.to_owned()))
         })
-        .collect()
+        .collect();
+    emet_telemetry::trace::current(given)
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
-//! The one layer around every request: its span, and a last resort against panics.
+//! The one layer around every request: its span, its metrics, and a last resort against panics.
 //!
 //! A panic in a handler is a defect of this process, but the other requests are none of its
 //! business: it becomes an answer and a log line.
 
 use crate::errors::{ApiError, Json};
-use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use emet_api::rest::ErrorBody;
 use emet_model::WorkerError;
+use emet_telemetry::metrics::Held;
+use emet_telemetry::metrics::list::{HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
@@ -48,11 +51,18 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let span = tracing::info_span!(
+            target: emet_telemetry::trace::REQUESTS,
             "api_request",
             method = %request.method(),
             path = request.uri().path(),
             status = tracing::field::Empty,
+            trace_id = tracing::field::Empty,
         );
+        emet_telemetry::trace::adopt_headers(&span, request.headers());
+        if let Some(id) = emet_telemetry::trace::id(&span) {
+            span.record("trace_id", id);
+        }
+        let measured = Measured::start(&request);
         let of_worker = concerns_worker(request.uri().path());
         let future = AssertUnwindSafe(self.0.call(request)).catch_unwind();
         let record = span.clone();
@@ -63,9 +73,33 @@ where
                 Err(panic) => after_panic(panic.as_ref(), of_worker),
             };
             record.record("status", response.status().as_u16());
+            measured.end(&response);
             Ok(response)
         };
         Box::pin(answer.instrument(span))
+    }
+}
+
+/// A request that is counted when it has been answered.
+struct Measured {
+    started: Instant,
+    method: Method,
+    /// None: no endpoint.
+    route: Option<MatchedPath>,
+    _in_flight: Held,
+}
+
+impl Measured {
+    fn start(request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let method = request.method().clone();
+        Self { started: Instant::now(), method, route, _in_flight: HTTP_IN_FLIGHT.hold() }
+    }
+
+    fn end(&self, response: &Response) {
+        let route = self.route.as_ref().map_or("none", MatchedPath::as_str);
+        HTTP_REQUESTS.with([self.method.as_str(), route, response.status().as_str()]).inc();
+        HTTP_SECONDS.with([route]).record(self.started.elapsed());
     }
 }
 

@@ -4,8 +4,10 @@ mod page;
 
 pub(crate) use page::page;
 
+use crate::auth::{self, Access};
 use crate::endpoint::{Content, Endpoint, Parameter};
 use crate::{COMPATIBLE_VERSION, endpoints};
+use emet_api::rest::Scope;
 use serde_yaml_ng::{Mapping, Value};
 
 const SCHEMAS: &str = include_str!("openapi/schemas.yaml");
@@ -32,7 +34,24 @@ fn build() -> Value {
             ]),
         ),
         ("paths", paths()),
-        ("components", map([("schemas", serde_yaml_ng::from_str(SCHEMAS).unwrap_or_default())])),
+        (
+            "components",
+            map([
+                ("schemas", serde_yaml_ng::from_str(SCHEMAS).unwrap_or_default()),
+                ("securitySchemes", map([("token", token_scheme())])),
+            ]),
+        ),
+    ])
+}
+
+fn token_scheme() -> Value {
+    map([
+        ("type", "http".into()),
+        ("scheme", "bearer".into()),
+        (
+            "description",
+            "With scopes read, invoke and admin; not needed where `--auth off`.".into(),
+        ),
     ])
 }
 
@@ -66,8 +85,18 @@ fn tag(path: &str) -> &'static str {
         "Worker"
     } else if path.starts_with("/v1/components") {
         "Component"
+    } else if path.starts_with("/v1/tokens") {
+        "Token"
     } else {
         "Server"
+    }
+}
+
+/// The scope that an endpoint asks for, if any.
+fn scope(endpoint: &Endpoint) -> Option<Scope> {
+    match auth::access(endpoint.method, endpoint.path) {
+        Access::Open => None,
+        Access::Needs(scope) => Some(scope),
     }
 }
 
@@ -85,6 +114,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         operation.insert("requestBody".into(), body);
     }
     operation.insert("responses".into(), responses(endpoint));
+    if let Some(scope) = scope(endpoint) {
+        let schemes = [map([]), map([("token", vec![Value::from(scope.to_string())].into())])];
+        operation.insert("security".into(), schemes.to_vec().into());
+    }
     Value::Mapping(operation)
 }
 
@@ -156,16 +189,29 @@ fn responses(endpoint: &Endpoint) -> Value {
         let error = map([("description", text.into()), ("content", content(json(schema)))]);
         responses.insert(status.into(), error);
     };
+    if scope(endpoint).is_some() {
+        error("401", "The token is missing or not valid", "ErrorBody");
+        error("403", "The token does not have the scope", "ErrorBody");
+    }
     match tag(endpoint.path) {
         "Server" => {
             if endpoint.doc.id == "healthcheck" {
                 error("503", "Some parts are not ready", "NotReady");
             }
         }
+        "Token" => {
+            error("400", "The request is invalid; every reason", "ErrorsBody");
+            error("404", "Not found", "ErrorBody");
+            error("500", "The request failed", "ErrorBody");
+        }
         tag => {
             error("400", "The request is invalid; every reason", "ErrorsBody");
             if tag == "Component" {
-                error("403", "A limit of the service is exceeded", "ErrorBody");
+                error(
+                    "403",
+                    "The token does not have the scope, or a limit is exceeded",
+                    "ErrorBody",
+                );
             }
             error("404", "Not found", "ErrorBody");
             if tag == "Component" && endpoint.method == "post" {
@@ -173,6 +219,9 @@ fn responses(endpoint: &Endpoint) -> Value {
             }
             let failure = if tag == "Worker" { "GolemErrorBody" } else { "ErrorBody" };
             error("500", "The request failed", failure);
+            if tag == "Worker" {
+                error("503", "Not executed; send it again after the time in Retry-After", "ErrorBody");
+            }
         }
     }
     Value::Mapping(responses)

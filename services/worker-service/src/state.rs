@@ -1,5 +1,6 @@
 //! What the front end is given.
 
+use crate::Auth;
 use emet_api::{Components, Workers};
 use std::sync::Arc;
 
@@ -46,6 +47,8 @@ pub struct AppState {
     pub readiness: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// The metrics in the Prometheus text format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// Who may do what.
+    pub auth: Auth,
     /// Version of Emet itself.
     pub version: String,
     /// Limits of requests and answers.

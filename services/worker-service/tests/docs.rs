@@ -77,6 +77,8 @@ fn every_worker_error() -> Vec<WorkerError> {
         PreviousInvocationExited,
         Unknown { details: text() },
         ShardingNotReady,
+        Unavailable { details: text() },
+        ConnectionLost { details: text() },
     ];
     for error in &all {
         match error {
@@ -90,6 +92,7 @@ fn every_worker_error() -> Vec<WorkerError> {
             ValueMismatch { .. } | UnexpectedOplogEntry { .. } | RuntimeError { .. } => {}
             InvalidShardId { .. } | InvalidAccount | PreviousInvocationFailed { .. } => {}
             PreviousInvocationExited | Unknown { .. } | ShardingNotReady => {}
+            Unavailable { .. } | ConnectionLost { .. } => {}
         }
     }
     all

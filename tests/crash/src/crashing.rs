@@ -1,7 +1,7 @@
 //! A log store that dies at a chosen append.
 
 use async_trait::async_trait;
-use emet_storage::{Append, Head, LogError, LogKey, LogStore, Record};
+use emet_storage::{Append, Head, LogError, LogKey, LogStore, Record, Shards, Trim};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
@@ -94,9 +94,14 @@ impl LogStore for CrashingLog {
         self.inner.fence(key, epoch).await
     }
 
-    async fn delete(&self, key: &LogKey) -> Result<(), LogError> {
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
         self.alive()?;
-        self.inner.delete(key).await
+        self.inner.fence_shard(shard, total, epoch).await
+    }
+
+    async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        self.alive()?;
+        self.inner.delete(key, epoch).await
     }
 
     async fn list(&self, group: [u8; 16], after: u64, limit: usize) -> Result<Vec<(LogKey, Head)>, LogError> {
@@ -104,13 +109,13 @@ impl LogStore for CrashingLog {
         self.inner.list(group, after, limit).await
     }
 
-    async fn unfinished(&self) -> Result<Vec<LogKey>, LogError> {
+    async fn unfinished(&self, shards: &Shards) -> Result<Vec<LogKey>, LogError> {
         self.alive()?;
-        self.inner.unfinished().await
+        self.inner.unfinished(shards).await
     }
 
-    async fn trim(&self, key: &LogKey, through: u64) -> Result<(), LogError> {
+    async fn trim(&self, trim: Trim) -> Result<(), LogError> {
         self.alive()?;
-        self.inner.trim(key, through).await
+        self.inner.trim(trim).await
     }
 }

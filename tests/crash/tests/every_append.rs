@@ -6,9 +6,10 @@ use emet_model::UpdateMode;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// How often a request to the world outside may be repeated by one crash: a request whose answer
-/// was not recorded yet is sent again (idempotence mode is on unless the guest turns it off).
-const REPEATED: u64 = 1;
+/// How many requests to the world outside may be repeated by one crash: those under way, of which a
+/// scenario has at most two at once, are sent again (idempotence mode is on unless the guest turns
+/// it off).
+const REPEATED: u64 = 2;
 
 fn extra(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -> Option<u64> {
     if found.keys().ne(expected.keys()) {

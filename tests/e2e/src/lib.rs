@@ -1,11 +1,19 @@
-//! A real `emet server` for tests: a process of its own on a free port, with a data directory that
-//! outlives it, so that it can be killed and started again.
+//! A real server for tests, whose processes can be killed and started again on what they had stored.
+//!
+//! It is an `emet server`, or with `EMET_TEST_CLUSTER=1` a whole cluster: Redis, an S3 server, three
+//! shard managers, three executors, a component service and two worker services. The same tests
+//! hold for both; what is killed of a cluster are all its executors.
 
 pub mod raw;
+mod web;
 
+pub use web::{Seen, Web, never, pieces, text};
+
+use emet_api::rest::WorkerCreationRequest;
 use emet_api::{InvokeParameters, Target};
 use emet_client::{Call, Client, ClientError};
-use emet_model::{ComponentId, IdempotencyKey, WorkerId};
+use emet_model::{ComponentId, IdempotencyKey, WorkerId, WorkerStatus};
+use emet_test_cluster::Cluster;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,12 +22,16 @@ use std::time::{Duration, Instant};
 /// Longest time that a server may take to become healthy.
 const START: Duration = Duration::from_secs(60);
 
+/// Longest time that a worker may take to get into a status.
+const SETTLE: Duration = Duration::from_secs(60);
+
 /// A server and its data.
 pub struct Server {
     data: tempfile::TempDir,
     child: Option<Child>,
     port: u16,
     arguments: Vec<String>,
+    cluster: Option<Cluster>,
     /// Client of its API.
     pub client: Client,
 }
@@ -27,16 +39,23 @@ pub struct Server {
 /// What went wrong, with what is known of it.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-fn binary() -> Result<PathBuf, Failure> {
+/// The binary that was built with these tests.
+pub fn binary() -> Result<PathBuf, Failure> {
     let test = std::env::current_exe()?;
     let profile = test.ancestors().nth(2).ok_or("no target directory")?;
     let binary = profile.join("emet");
-    if binary.exists() { Ok(binary) } else { Err(format!("{} is missing: run `make build` first", binary.display()).into()) }
+    if binary.exists() {
+        Ok(binary)
+    } else {
+        Err(format!("{} is missing: run `make build` first", binary.display()).into())
+    }
 }
 
 /// A prebuilt test component.
 pub fn guest(name: &str) -> Result<Vec<u8>, Failure> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt").join(format!("{name}.wasm"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../guests/prebuilt")
+        .join(format!("{name}.wasm"));
     std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()).into())
 }
 
@@ -48,17 +67,56 @@ impl Server {
 
     /// As [`Self::start`], with further options.
     pub async fn start_with(arguments: &[&str]) -> Result<Self, Failure> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        if std::env::var("EMET_TEST_CLUSTER").is_ok_and(|mode| mode == "1") {
+            return Self::start_cluster(arguments).await;
+        }
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let client = Client::new(&format!("http://127.0.0.1:{port}"))?;
-        let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut server = Self { data: tempfile::tempdir()?, child: None, port, arguments, client };
+        let mut server = Self {
+            data: tempfile::tempdir()?,
+            child: None,
+            port,
+            arguments,
+            cluster: None,
+            client,
+        };
         server.restart().await?;
         Ok(server)
     }
 
+    /// A cluster, whose executors get the options of a server.
+    async fn start_cluster(arguments: Vec<String>) -> Result<Self, Failure> {
+        let options = emet_test_cluster::Options {
+            executor_arguments: arguments.clone(),
+            ..Default::default()
+        };
+        let cluster = Cluster::start(options).await?;
+        let client = cluster.client(0)?;
+        let address = client.base_url().rsplit(':').next().unwrap_or_default();
+        let port = address.trim_end_matches('/').parse()?;
+        Ok(Self {
+            data: tempfile::tempdir()?,
+            child: None,
+            port,
+            arguments,
+            cluster: Some(cluster),
+            client,
+        })
+    }
+
     /// Starts the server again on its data, and waits until it is healthy.
     pub async fn restart(&mut self) -> Result<(), Failure> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("server.log"))?;
+        if let Some(cluster) = &mut self.cluster {
+            for executor in &mut cluster.executors {
+                executor.start()?;
+            }
+            return cluster.ready().await;
+        }
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.path().join("server.log"))?;
         let child = Command::new(binary()?)
             .arg("server")
             .arg("--data-dir")
@@ -91,11 +149,25 @@ impl Server {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
+        if let Some(cluster) = &self.cluster {
+            return cluster.logs();
+        }
         std::fs::read_to_string(self.data.path().join("server.log")).unwrap_or_default()
+    }
+
+    /// Memory of the server's process in MiB.
+    pub fn memory_mib(&self) -> Result<u64, Failure> {
+        let id = self.child.as_ref().ok_or("the server does not run")?.id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
     }
 
     /// Ends the server with SIGKILL.
     pub fn kill(&mut self) -> Result<(), Failure> {
+        for executor in self.cluster.iter_mut().flat_map(|cluster| &mut cluster.executors) {
+            executor.kill()?;
+        }
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
@@ -122,7 +194,12 @@ impl Server {
     }
 
     /// Invokes and answers the plain JSON of the result (null for none).
-    pub async fn call(&self, worker: &WorkerId, function: &str, parameters: Value) -> Result<Value, ClientError> {
+    pub async fn call(
+        &self,
+        worker: &WorkerId,
+        function: &str,
+        parameters: Value,
+    ) -> Result<Value, ClientError> {
         self.call_keyed(worker, function, parameters, None).await
     }
 
@@ -134,13 +211,62 @@ impl Server {
         parameters: Value,
         key: Option<&str>,
     ) -> Result<Value, ClientError> {
-        let typed = self.client.invoke_and_await(&target(worker), &call(function, parameters, key)).await?;
+        let typed =
+            self.client.invoke_and_await(&target(worker), &call(function, parameters, key)).await?;
         let json = serde_json::to_value(&typed).unwrap_or_default();
         Ok(json.pointer("/value/0").cloned().unwrap_or(Value::Null))
     }
 
+    /// Creates a worker that finds these variables in its environment.
+    pub async fn create(&self, worker: &WorkerId, env: &[(&str, String)]) -> Result<(), ClientError> {
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let request = WorkerCreationRequest { name: worker.worker_name.clone(), args: Vec::new(), env };
+        self.client.create_worker(worker.component_id, &request).await.map(drop)
+    }
+
+    /// Waits until a worker has a status.
+    pub async fn settle(&self, worker: &WorkerId, status: WorkerStatus) -> Result<(), Failure> {
+        let started = Instant::now();
+        loop {
+            // A server that is being started again is not asked in vain.
+            let found = self.client.worker(worker).await.map(|w| w.status);
+            if matches!(&found, Ok(found) if *found == status) {
+                return Ok(());
+            }
+            if started.elapsed() > SETTLE {
+                let log = self.log();
+                return Err(format!("{worker} is {found:?}, not {status}\n{log}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Entries of a worker's oplog that fit a query.
+    pub async fn search(&self, worker: &WorkerId, query: &str) -> Result<Vec<Value>, ClientError> {
+        let page = self.client.search_oplog(worker, query, None, 100).await?;
+        Ok(page.entries.into_iter().map(|e| e.entry).collect())
+    }
+
+    /// The lines that a worker has written to standard output, each time it did.
+    pub async fn lines(&self, worker: &WorkerId) -> Result<Vec<String>, ClientError> {
+        let (mut text, mut from) = (String::new(), 1);
+        loop {
+            let page = self.client.oplog(worker, from, 100).await?;
+            let Some(last) = page.entries.last() else { break };
+            from = last.oplog_index + 1;
+            let written = page.entries.iter().filter(|e| e.entry.get("level").and_then(Value::as_str) == Some("Stdout"));
+            text.extend(written.filter_map(|e| e.entry.get("message").and_then(Value::as_str)));
+        }
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
     /// Invokes without waiting for the result.
-    pub async fn send(&self, worker: &WorkerId, function: &str, parameters: Value) -> Result<(), ClientError> {
+    pub async fn send(
+        &self,
+        worker: &WorkerId,
+        function: &str,
+        parameters: Value,
+    ) -> Result<(), ClientError> {
         self.client.invoke(&target(worker), &call(function, parameters, None)).await
     }
 }

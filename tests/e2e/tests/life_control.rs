@@ -26,7 +26,7 @@ fn spawn(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_stops_and_a_resume_goes_on() -> Result<(), Failure> {
-    let mut server = Server::start().await?;
+    let mut server = Server::start_with(&["--suspend-after", "1000"]).await?;
     let raw = Raw::of(&server);
     let w = worker(raw.guest("counter").await?, "w");
     let waiting = spawn(&raw, &w, SLOW_ADD, vec![json!(5), json!(60_000)], "slow");

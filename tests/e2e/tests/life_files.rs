@@ -169,6 +169,26 @@ async fn faulty_uploads_are_refused_with_every_reason() -> Result<(), Failure> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_missing_initial_file_is_named() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let raw = Raw::of(&server);
+    let form = Form::new()
+        .text("name", "files")
+        .part("component", Part::bytes(guest("files")?))
+        .part("files", Part::bytes(archive(&[("a.txt", "A")])?));
+    let id = component_id(&upload(&raw, "/v1/components", form).await?)?;
+    server.kill()?;
+    std::fs::remove_dir_all(server.data_dir().join("blobs/files@"))?;
+    server.restart().await?;
+    let body = json!({"name": "w", "args": [], "env": {}});
+    let (status, body) = raw.post(&format!("/v1/components/{id}/workers"), &body).await?;
+    let error = &body["golemError"];
+    let expected = (500, &json!("InitialComponentFileDownloadFailed"), &json!("/a.txt"));
+    assert_eq!((status, &error["type"], &error["path"]), expected, "{body}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_of_workers_can_be_looked_into() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let raw = Raw::of(&server);

@@ -75,10 +75,10 @@ async fn filters_are_right_for_every_status() -> Result<(), Failure> {
     }
     let fail = "test:durability/api.{fail-with-policy}";
     raw.call(&worker(id, "failed-1"), "invoke", fail, &[json!(0), json!(1)], None).await?;
-    raw.call(&worker(id, "retrying-1"), "invoke", fail, &[json!(1), json!(600_000)], None).await?;
+    raw.call(&worker(id, "retrying-1"), "invoke", fail, &[json!(5), json!(600_000)], None).await?;
     raw.until_status(&worker(id, "failed-1"), "Failed").await?;
     raw.until_status(&worker(id, "retrying-1"), "Retrying").await?;
-    raw.call(&worker(id, "interrupted-1"), "invoke", fail, &[json!(1), json!(600_000)], None)
+    raw.call(&worker(id, "interrupted-1"), "invoke", fail, &[json!(5), json!(600_000)], None)
         .await?;
     raw.until_status(&worker(id, "interrupted-1"), "Retrying").await?;
     raw.command(&format!("{}/interrupt", worker(id, "interrupted-1"))).await?;

@@ -230,7 +230,7 @@ async fn pages_cursors_and_queries() -> Result<(), Failure> {
         ("g042", 2),
         ("\"G042\"", 2),
         ("\"g042\"", 0),
-        ("/G04[23]/", 3),
+        ("/G04[23]/", 5),
         ("product-id:G042", 2),
         ("name:G042", 0),
         ("exported-function-invoked AND G042", 1),

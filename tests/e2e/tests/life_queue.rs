@@ -153,3 +153,32 @@ async fn a_known_key_gives_the_first_result_whatever_is_asked() -> Result<(), Fa
     assert_eq!(raw.result(&w, GET, &[]).await?, json!(3));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_goes_on_from_the_cut_without_the_queue_of_its_source() -> Result<(), Failure> {
+    let mut server = Server::start_with(&["--suspend-after", "1000"]).await?;
+    let raw = Raw::of(&server);
+    let id = raw.guest("counter").await?;
+    let (source, fork) = (worker(id, "source"), worker(id, "fork"));
+    for n in 1..=3 {
+        raw.result(&source, ADD, &[json!(n)]).await?;
+    }
+    raw.call(&source, "invoke", SLOW_ADD, &[json!(10), json!(1_000)], Some("slow")).await?;
+    raw.until_status(&source, "Running").await?;
+    raw.call(&source, "invoke", ADD, &[json!(100)], Some("queued")).await?;
+    let last = raw.oplog(&source, "").await?.last().map(|e| e["oplogIndex"].clone()).unwrap_or_default();
+    let request = |name: &str, at: &Value| json!({"targetWorkerName": name, "oplogIndexCutOff": at});
+    let path = format!("{source}/fork");
+    assert_eq!(raw.post(&path, &request("fork", &last)).await?, (200, json!({})));
+    let (status, body) = raw.post(&path, &request("fork", &last)).await?;
+    assert_eq!((status, &body["golemError"]["type"]), (500, &json!("WorkerAlreadyExists")));
+    for at in [json!(1), json!(100_000)] {
+        assert_eq!(raw.post(&path, &request("other", &at)).await?.0, 500, "{at}");
+    }
+    server.crash().await?;
+    for (w, sum) in [(&source, 116), (&fork, 16)] {
+        raw.until(w, |m| m["status"] == "Idle" && m["pendingInvocationCount"] == 0).await?;
+        assert_eq!(raw.result(w, GET, &[]).await?, json!(sum), "{w}");
+    }
+    Ok(())
+}

@@ -100,7 +100,7 @@ async fn past_events_come_first_and_live_ones_follow() -> Result<(), Failure> {
 /// Connecting to a worker that does nothing any more is an answer, not a wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_that_are_stopped_refuse_before_the_upgrade() -> Result<(), Failure> {
-    let mut server = Server::start().await?;
+    let mut server = Server::start_with(&["--suspend-after", "1000"]).await?;
     let raw = Raw::of(&server);
     let id = raw.guest("counter").await?;
     let (failed, interrupted) = (worker(id, "failed"), worker(id, "interrupted"));
@@ -148,7 +148,7 @@ async fn workers_that_are_stopped_refuse_before_the_upgrade() -> Result<(), Fail
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_end_with_the_instance() -> Result<(), Failure> {
-    let server = Server::start().await?;
+    let server = Server::start_with(&["--suspend-after", "1000"]).await?;
     let raw = Raw::of(&server);
     let id = raw.guest("counter").await?;
     for end in ["interrupt", "delete"] {

@@ -178,7 +178,11 @@ impl Guest for HostV1 {
         durability::observe_function_call("test", "durable-random");
         let begin = durability::begin_durable_function(kind);
         let value = if durability::current_durable_execution_state().is_live {
+            // What the operation itself does is not recorded: a recovery reads back the outcome only.
+            let level = host::get_oplog_persistence_level();
+            host::set_oplog_persistence_level(PersistenceLevel::PersistNothing);
             let value = wasi::random::random::get_random_u64();
+            host::set_oplog_persistence_level(level);
             durability::persist_durable_function_invocation(
                 "test::durable-random",
                 &[],

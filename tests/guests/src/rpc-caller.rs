@@ -19,6 +19,12 @@ interface api {
     counter: func(uri: string, name: string) -> result<u64, string>;
     /// Calls `add` of two workers, one after the other, n times; the last result.
     ping-pong: func(first: string, second: string, n: u64) -> result<u64, string>;
+    /// Calls `relay` of the first with the others, and `get` of the last; a chain of workers that wait for each other.
+    relay: func(uris: list<string>) -> result<u64, string>;
+    /// Calls `add` of `count` workers named `prefix` and a number at once; the sum of the results.
+    fan-out: func(prefix: string, count: u32, n: u64) -> result<u64, string>;
+    /// Arguments of this worker.
+    get-arguments: func() -> list<string>;
     /// Environment of this worker, to see what a called worker has inherited.
     get-environment: func() -> list<tuple<string, string>>;
 }
@@ -115,6 +121,39 @@ impl Guest for Caller {
             }
         }
         Ok(last)
+    }
+
+    fn relay(mut uris: Vec<String>) -> Result<u64, String> {
+        if uris.is_empty() {
+            return Err("nobody to call".to_owned());
+        }
+        let first = connect(uris.remove(0));
+        if uris.is_empty() {
+            return u64_result(first.invoke_and_await(&format!("{API}.{{get}}"), &[]));
+        }
+        let nodes = (1..=uris.len() as i32).collect();
+        let nodes = std::iter::once(WitNode::ListValue(nodes)).chain(uris.into_iter().map(WitNode::PrimString));
+        let params = [WitValue { nodes: nodes.collect() }];
+        match first.invoke_and_await("test:rpc-caller/api.{relay}", &params) {
+            // A tuple of one result, which holds either the number or the text.
+            Ok(value) => match value.nodes.as_slice() {
+                [_, WitNode::ResultValue(Ok(_)), WitNode::PrimU64(n)] => Ok(*n),
+                [_, WitNode::ResultValue(Err(_)), WitNode::PrimString(text)] => Err(text.clone()),
+                other => Err(format!("{other:?}")),
+            },
+            Err(e) => Err(format!("{e:?}")),
+        }
+    }
+
+    fn fan_out(prefix: String, count: u32, n: u64) -> Result<u64, String> {
+        let workers: Vec<_> = (0..count).map(|i| connect(format!("{prefix}{i}"))).collect();
+        let start = |rpc: &WasmRpc| rpc.async_invoke_and_await(&format!("{API}.{{add}}"), &[u64_value(n)]);
+        let futures: Vec<_> = workers.iter().map(start).collect();
+        futures.iter().map(wait).sum()
+    }
+
+    fn get_arguments() -> Vec<String> {
+        wasi::cli::environment::get_arguments()
     }
 
     fn get_environment() -> Vec<(String, String)> {

@@ -4,13 +4,14 @@ use emet_tidy::{Failure, Metadata};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Each level may use the ones before it. `values` stands first because the metadata of a
-/// component, which is part of the model, contains types of values.
+/// component, which is part of the model, contains types of values; telemetry and configuration
+/// know nothing of Emet and are used everywhere.
 const LEVELS: [&[&str]; 8] = [
-    &["emet-values"],
+    &["emet-values", "emet-telemetry", "emet-config"],
     &["emet-model"],
     &["emet-oplog", "emet-shard-map"],
     &["emet-engine", "emet-api", "emet-checkpoint"],
-    &["emet-storage", "emet-telemetry", "emet-config", "emet-client", "emet-routing"],
+    &["emet-storage", "emet-client", "emet-routing"],
     &["emet-runtime", "emet-cli"],
     &["emet-component-service", "emet-worker-executor", "emet-worker-service", "emet-shard-manager"],
     &["emet"],

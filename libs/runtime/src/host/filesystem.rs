@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorFlags, DescriptorStat, DirectoryEntry, ErrorCode, Host as _, HostDescriptor as _, MetadataHashValue, NewTimestamp,
     OpenFlags, PathFlags,
@@ -20,10 +21,12 @@ use wasmtime_wasi::p2::FsError;
 /// Access and modification time of a file, as seconds and nanoseconds; or the number of an error.
 type Times = Result<(Option<(u64, u32)>, Option<(u64, u32)>), u8>;
 
+/// Names of the pre-opened directories.
+const DIRECTORIES: HostFn<(), Vec<String>> = HostFn::read_local("cli::preopens::get_directories");
 const STAT: HostFn<(), Times> = HostFn::read_local("filesystem::types::descriptor::stat");
 const STAT_AT: HostFn<String, Times> = HostFn::read_local("filesystem::types::descriptor::stat_at");
 
-pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&STAT, &STAT_AT];
+pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&DIRECTORIES, &STAT, &STAT_AT];
 
 type Fs<T> = Result<T, FsError>;
 
@@ -56,6 +59,17 @@ impl WorkerCtx {
             Ok(value) => Ok((Ok(value),)),
             Err(error) => Ok((Err(self.filesystem().convert_error_code(error)?),)),
         }
+    }
+
+    async fn directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        let found = self.filesystem().get_directories()?;
+        let names: Vec<String> = found.iter().map(|(_, name)| name.clone()).collect();
+        match self.journal.replay(&DIRECTORIES).await? {
+            Some(recorded) if recorded != names => wasmtime::bail!("the pre-opened directories were {recorded:?} and are {names:?}"),
+            Some(_) => {}
+            None => self.journal.record(&DIRECTORIES, (), &names).await?,
+        }
+        Ok(found)
     }
 
     async fn stat(&mut self, fd: Resource<Descriptor>) -> Fs<DescriptorStat> {
@@ -123,6 +137,20 @@ impl WorkerCtx {
         metadata.is_ok_and(|m| self.read_only.contains(&(m.dev(), m.ino())))
     }
 
+    /// Whether a descriptor is of a read-only initial file.
+    fn is_read_only_file(&self, fd: &Resource<Descriptor>) -> bool {
+        let Ok(Descriptor::File(file)) = self.table.get(fd) else { return false };
+        let metadata = std::fs::metadata(format!("/proc/self/fd/{}", file.file.as_raw_fd()));
+        metadata.is_ok_and(|m| self.read_only.contains(&(m.dev(), m.ino())))
+    }
+
+    async fn set_times(&mut self, fd: Resource<Descriptor>, accessed: NewTimestamp, modified: NewTimestamp) -> Fs<()> {
+        if !self.read_only.is_empty() && self.is_read_only_file(&fd) {
+            return Err(ErrorCode::NotPermitted.into());
+        }
+        self.filesystem().set_times(fd, accessed, modified).await
+    }
+
     fn check_writable(&self, dir: &Resource<Descriptor>, path: &str, follow: bool) -> Fs<()> {
         if self.is_read_only(dir, path, follow) { Err(ErrorCode::NotPermitted.into()) } else { Ok(()) }
     }
@@ -143,6 +171,9 @@ impl WorkerCtx {
 }
 
 pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    functions!(linker, &wasi("filesystem/preopens"), {
+        "get-directories" => |ctx| Ok((ctx.directories().await?,));
+    });
     functions!(linker, &wasi("filesystem/types"), {
         "[method]descriptor.stat" => |ctx, fd: Resource<Descriptor>| {
             let stat = ctx.stat(fd).await;
@@ -187,6 +218,10 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
 /// Changes of the tree, which read-only files are protected from.
 fn add_changes(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     functions!(linker, &wasi("filesystem/types"), {
+        "[method]descriptor.set-times" => |ctx, fd: Resource<Descriptor>, accessed: NewTimestamp, modified: NewTimestamp| {
+            let done = ctx.set_times(fd, accessed, modified).await;
+            ctx.fs(done)
+        };
         "[method]descriptor.unlink-file-at" => |ctx, fd: Resource<Descriptor>, path: String| {
             let done = match ctx.check_writable(&fd, &path, false) {
                 Ok(()) => ctx.filesystem().unlink_file_at(fd, path).await,

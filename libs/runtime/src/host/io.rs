@@ -12,8 +12,8 @@ use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
 use wasmtime_wasi::p2::bindings::io::streams::{Host as _, HostInputStream as _, HostOutputStream as _, StreamError as WitError};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError};
 
-const POLL: HostFn<u64, Vec<u32>> = HostFn::read_local("golem io::poll::poll");
-const READY: HostFn<(), bool> = HostFn::read_local("golem io::poll::ready");
+const POLL: HostFn<u64, Vec<u32>> = HostFn::read_order("golem io::poll::poll");
+const READY: HostFn<(), bool> = HostFn::read_order("golem io::poll::ready");
 
 pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&POLL, &READY];
 
@@ -33,7 +33,7 @@ impl WorkerCtx {
         }
         self.suspend_if_long(&pollables)?;
         self.before_waiting().await?;
-        let ready = self.table.poll(pollables).await?;
+        let ready = self.wait_for(pollables).await?;
         self.journal.record(&POLL, count, &ready).await?;
         Ok(ready)
     }
@@ -50,6 +50,25 @@ impl WorkerCtx {
             return Err(Stop::Suspend { until: first }.into());
         }
         Ok(())
+    }
+
+    /// Waits in memory; but where everything that is waited for are times and other workers, the
+    /// instance is given up when others need the room, or after the same time as for a timer.
+    async fn wait_for(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        let places: Vec<u32> = pollables.iter().map(Resource::rep).collect();
+        let calls = places.iter().any(|p| self.calls.contains_key(p));
+        let others = places.iter().any(|p| !self.calls.contains_key(p) && !self.deadlines.contains_key(p));
+        if !calls || others || !self.can_suspend() {
+            return self.table.poll(pollables).await;
+        }
+        let (memory, patience) = (self.node.memory.clone(), self.node.suspend_after);
+        tokio::select! {
+            biased;
+            ready = self.table.poll(pollables) => return ready,
+            () = memory.pressure.give_up(patience) => {}
+        }
+        let deadline = places.iter().filter_map(|p| self.deadlines.get(p).copied().flatten()).min();
+        Err(self.suspend_for_calls(&places, deadline)?.into())
     }
 
     async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
@@ -148,6 +167,7 @@ fn add_poll(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     linker.instance(&wasi("io/poll"))?.resource("pollable", ResourceType::host::<DynPollable>(), |mut store, rep| {
         let ctx = store.data_mut();
         ctx.deadlines.remove(&rep);
+        ctx.calls.remove(&rep);
         wasmtime_wasi::p2::bindings::io::poll::HostPollable::drop(&mut ctx.table, Resource::<DynPollable>::new_own(rep))
     })
 }

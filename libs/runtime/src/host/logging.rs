@@ -1,4 +1,5 @@
-//! `wasi:logging`: goes to the oplog.
+//! `wasi:logging`: goes to the oplog. The package has no version in the 1.0 and 1.1 lines; later
+//! guests import the same interface as a draft.
 
 use super::functions;
 use crate::WorkerCtx;
@@ -38,10 +39,12 @@ impl From<Level> for LogLevel {
 }
 
 pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
-    functions!(linker, "wasi:logging/logging", {
-        "log" => |ctx, level: Level, context: String, message: String| {
-            ctx.log(level.into(), &context, &message).await
-        };
-    });
+    for interface in ["wasi:logging/logging", "wasi:logging/logging@0.1.0-draft"] {
+        functions!(linker, interface, {
+            "log" => |ctx, level: Level, context: String, message: String| {
+                ctx.log(level.into(), &context, &message).await
+            };
+        });
+    }
     Ok(())
 }

@@ -6,8 +6,10 @@
 mod blobstore;
 mod cli;
 mod clocks;
+#[cfg(test)]
+mod complete;
 mod filesystem;
-mod golem;
+pub(crate) mod golem;
 pub(crate) mod http;
 mod io;
 mod keyvalue;
@@ -24,6 +26,7 @@ use crate::log::HostFnInfo;
 use emet_model::Component as Metadata;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
+use wasmtime_wasi::p2::bindings::LinkOptions;
 
 /// The version of WASI that wasmtime-wasi defines. Guests that import an earlier 0.2.x are linked
 /// with it by the rules of semantic versions.
@@ -56,7 +59,10 @@ use functions;
 pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
     let mut linker = Linker::new(engine);
     linker.allow_shadowing(true);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    let mut options = LinkOptions::default();
+    // Guests of this line may import what WASI still marks as unstable (guest spec 1.3).
+    options.network_error_code(true);
+    wasmtime_wasi::p2::add_to_linker_with_options_async(&mut linker, &options)?;
     io::add(&mut linker)?;
     clocks::add(&mut linker)?;
     random::add(&mut linker)?;
@@ -76,10 +82,12 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
 /// The linker of one component: what it imports from other components is added.
 pub(crate) fn link_component(
     linker: &Linker<WorkerCtx>,
-    _component: &Component,
-    _metadata: &Metadata,
+    component: &Component,
+    metadata: &Metadata,
 ) -> wasmtime::Result<Linker<WorkerCtx>> {
-    Ok(linker.clone())
+    let mut linker = linker.clone();
+    rpc::link(&mut linker, component, metadata)?;
+    Ok(linker)
 }
 
 /// Describes a recorded host function.

@@ -11,13 +11,21 @@ pub struct HostFn<Req, Resp> {
     pub name: &'static str,
     /// What it does to the world.
     pub kind: CallKind,
+    /// Recorded also where reads of local state are not: it tells the order of events, which what
+    /// follows in the log depends on.
+    pub tells_order: bool,
     types: PhantomData<fn(Req) -> Resp>,
 }
 
 impl<Req: Wit, Resp: Wit> HostFn<Req, Resp> {
     /// A description.
     pub const fn new(name: &'static str, kind: CallKind) -> Self {
-        Self { name, kind, types: PhantomData }
+        Self { name, kind, tells_order: false, types: PhantomData }
+    }
+
+    /// Reads which of several events came first.
+    pub const fn read_order(name: &'static str) -> Self {
+        Self { tells_order: true, ..Self::new(name, CallKind::ReadLocal) }
     }
 
     /// Reads local state.

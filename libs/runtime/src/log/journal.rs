@@ -1,15 +1,17 @@
 //! The one mechanism of durable host calls: replay what was recorded, or act and record.
 
-use super::{HostFn, OplogWriter};
+use super::{HostFn, OplogWriter, now, observe};
 use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
-use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, WorkerError};
+use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, Timestamp, WorkerError};
 use emet_oplog::{
     CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
 };
+use emet_telemetry::metrics::list::REPLAYED_ENTRIES;
 use emet_values::{Value, Wit};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tracing::Span;
 
 /// Entries fetched at a time during replay.
 const REPLAY_CHUNK: usize = 1024;
@@ -40,6 +42,8 @@ pub struct Journal {
     at_end: Option<EntryKind>,
     /// Whether the guest has done anything yet that is recorded or replayed.
     touched: bool,
+    /// The live call that is not recorded yet, for its trace.
+    call_span: Span,
 }
 
 type Result<T> = std::result::Result<T, wasmtime::Error>;
@@ -65,6 +69,7 @@ impl Journal {
             retry_policy: None,
             at_end: None,
             touched: false,
+            call_span: Span::none(),
         }
     }
 
@@ -99,10 +104,11 @@ impl Journal {
         self.recording = on;
     }
 
-    /// Whether calls of this kind are recorded now (guest spec 2.11): with `persist-nothing` none
+    /// Whether calls of this function are recorded now (guest spec 2.11): with `persist-nothing` none
     /// is, with `persist-remote-side-effects` only those that concern the outside.
-    fn records(&self, kind: CallKind) -> bool {
-        let local = matches!(kind, CallKind::ReadLocal | CallKind::WriteLocal);
+    fn records<Req, Resp>(&self, function: &HostFn<Req, Resp>) -> bool {
+        // Local writes (promises) are seen by others: only reads of local state concern nobody else.
+        let local = function.kind == CallKind::ReadLocal && !function.tells_order;
         match self.level {
             _ if !self.recording => false,
             PersistenceLevel::Nothing => false,
@@ -111,14 +117,23 @@ impl Journal {
         }
     }
 
+    /// Whether anything at all is recorded now.
+    pub fn is_persisting(&self) -> bool {
+        self.recording && self.level != PersistenceLevel::Nothing
+    }
+
     /// The recorded response of this call; none: it is to be executed, then given to
     /// [`Self::record`].
     pub async fn replay<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>) -> Result<Option<Resp>> {
         self.touched = true;
-        if !self.records(function.kind) {
+        if !self.records(function) {
             return Ok(None);
         }
-        let Some((index, entry)) = self.next().await? else { return Ok(None) };
+        let Some((index, entry)) = self.next().await? else {
+            self.call_span = observe::live_call(function.name, function.kind);
+            return Ok(None);
+        };
+        observe::replayed_call(function.kind);
         match entry.kind {
             EntryKind::HostCall(call) if call.function == function.name => {
                 let value = self.writer.payloads.load(&call.response).await.map_err(node)?;
@@ -146,13 +161,27 @@ impl Journal {
         request: Req,
         response: &Resp,
     ) -> Result<()> {
-        if !self.records(function.kind) {
+        if !self.records(function) {
             return Ok(());
         }
-        let request = self.payload(&request.into_value()).await?;
-        let response = self.payload(&response.clone().into_value()).await?;
-        self.add(EntryKind::HostCall(HostCall { function: Cow::Borrowed(function.name), kind: function.kind, begin, request, response }));
-        match function.kind {
+        let _ends_now = std::mem::replace(&mut self.call_span, Span::none());
+        let name = Cow::Borrowed(function.name);
+        self.record_call(name, function.kind, begin, &request.into_value(), &response.clone().into_value()).await
+    }
+
+    /// Records a call that has no description of its own: libraries of guests make such.
+    pub async fn record_call(
+        &mut self,
+        function: Cow<'static, str>,
+        kind: CallKind,
+        begin: Option<OplogIndex>,
+        request: &Value,
+        response: &Value,
+    ) -> Result<()> {
+        let request = self.payload(request).await?;
+        let response = self.payload(response).await?;
+        self.add(EntryKind::HostCall(HostCall { function, kind, begin, request, response }));
+        match kind {
             CallKind::WriteRemote | CallKind::WriteRemoteBatched => self.commit().await,
             _ if self.writer.buffered() > MAX_BUFFERED => self.commit().await,
             _ => Ok(()),
@@ -181,7 +210,7 @@ impl Journal {
     /// Announces a remote write, or replays its announcement (guest spec 2.10).
     pub async fn announce(&mut self) -> Result<OplogIndex> {
         self.touched = true;
-        if !self.recording || self.level == PersistenceLevel::Nothing {
+        if !self.is_persisting() {
             return Ok(0);
         }
         match self.next().await? {
@@ -223,13 +252,19 @@ impl Journal {
 
     /// Adds a marker, or consumes the recorded one; gives its index.
     pub async fn marker(&mut self, kind: EntryKind) -> Result<OplogIndex> {
+        self.marker_at(kind).await.map(|(index, _)| index)
+    }
+
+    /// As [`Self::marker`]; gives also the time at which it was first added.
+    pub async fn marker_at(&mut self, kind: EntryKind) -> Result<(OplogIndex, Timestamp)> {
         self.touched = true;
+        let present = now();
         if !self.recording {
-            return Ok(self.writer.last_index());
+            return Ok((self.writer.last_index(), present));
         }
         match self.next().await? {
-            None => Ok(self.add(kind)),
-            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok(index),
+            None => Ok((self.writer.add_at(present, kind), present)),
+            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok((index, entry.timestamp)),
             Some((index, entry)) => {
                 let expected = Entry { timestamp: entry.timestamp, kind };
                 Err(self.diverged(expected.name(), entry.name(), index))
@@ -260,8 +295,9 @@ impl Journal {
 
     /// Sets the persistence level; live, everything before is durable first.
     pub async fn set_level(&mut self, level: PersistenceLevel) -> Result<()> {
-        self.marker(EntryKind::ChangePersistenceLevel(level)).await?;
-        if self.is_live() {
+        self.settle().await?;
+        if self.is_live() && self.recording {
+            self.add(EntryKind::ChangePersistenceLevel(level));
             self.commit().await?;
         }
         self.level = level;
@@ -315,6 +351,7 @@ impl Journal {
                 }
                 Step::Read(from) => self.feed(from).await?,
                 Step::Entry(index, entry) => {
+                    REPLAYED_ENTRIES.inc();
                     while let Some(from) = self.cursor.settle() {
                         self.feed(from).await?;
                     }

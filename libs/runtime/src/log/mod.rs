@@ -4,6 +4,7 @@
 mod events;
 mod host_fn;
 mod journal;
+mod observe;
 mod payloads;
 mod writer;
 

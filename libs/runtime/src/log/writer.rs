@@ -1,6 +1,6 @@
 //! Appends to the oplog of one worker.
 
-use super::{EventHub, Payloads};
+use super::{EventHub, Payloads, observe};
 use bytes::Bytes;
 use emet_api::WorkerEvent;
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
@@ -9,6 +9,7 @@ use emet_storage::{Append, Head, LogError, LogKey, LogStore, Summary};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tracing::Instrument;
 
 /// Entries read from the store at a time.
 const READ_CHUNK: usize = 2048;
@@ -61,7 +62,11 @@ pub fn now() -> Timestamp {
 
 /// A log failure as the worker's callers see it.
 pub fn log_failure(error: &LogError) -> WorkerError {
-    WorkerError::unknown(format!("oplog: {error}"))
+    match error {
+        // Another executor writes this log. Nothing was written here: the caller is sent there.
+        LogError::Fenced { .. } | LogError::Conflict { .. } => WorkerError::ShardingNotReady,
+        _ => WorkerError::unknown(format!("oplog: {error}")),
+    }
 }
 
 /// Reads a stored log and folds it; a worker without entries has an empty state.
@@ -197,7 +202,12 @@ impl OplogWriter {
 
     /// Adds an entry and gives its index. It is durable after the next [`Self::commit`].
     pub fn add(&self, kind: EntryKind) -> OplogIndex {
-        let entry = Entry { timestamp: now(), kind };
+        self.add_at(now(), kind)
+    }
+
+    /// As [`Self::add`], for an entry whose time is known already.
+    pub fn add_at(&self, timestamp: Timestamp, kind: EntryKind) -> OplogIndex {
+        let entry = Entry { timestamp, kind };
         self.publish(&entry);
         let bytes = codec::encode(&entry);
         let mut inner = self.inner.lock();
@@ -246,18 +256,24 @@ impl OplogWriter {
     async fn append(self: &Arc<Self>, leaving: bool) -> Result<(), WorkerError> {
         let turn = self.appending.clone().lock_owned().await;
         let Some(append) = self.take_buffer(leaving)? else { return Ok(()) };
+        let (span, _measured) = observe::commit(&append);
         let this = self.clone();
         // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
         // outcome behind.
         let appended = tokio::spawn(async move {
-            let result = this.store.append(append).await.map_err(|e| log_failure(&e));
+            let result = this.store.append(append).await.map_err(|error| {
+                if matches!(error, LogError::Fenced { .. } | LogError::Conflict { .. }) {
+                    tracing::warn!(worker = %this.worker, %error, "an append was refused: another executor has taken the worker over");
+                }
+                log_failure(&error)
+            });
             if let Err(error) = &result {
                 this.inner.lock().failed = Some(error.clone());
             }
             drop(turn);
             result
         });
-        appended.await.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
+        appended.instrument(span).await.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
     }
 
     fn take_buffer(&self, leaving: bool) -> Result<Option<Append>, WorkerError> {

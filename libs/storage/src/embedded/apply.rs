@@ -8,7 +8,8 @@ use super::read::{self, store_error};
 use super::segment;
 use super::tables::{Staging, Table, Tables};
 use crate::kv::{Batch, KvError, KvOp};
-use crate::log::{self, Append, LogError, LogKey};
+use crate::log::{self, Append, LogError, LogKey, Trim};
+use crate::shards::Fences;
 use bytes::Bytes;
 
 /// Logs whose state is kept at hand; twice as many at most. More than a group can hold.
@@ -28,6 +29,7 @@ pub(super) struct State {
     pub(super) staged: Staging,
     /// `None`: known to be missing.
     logs: Cache<LogKey, Option<LogState>>,
+    fences: Fences,
     /// Last sequence number given out, and the one through which numbers are reserved.
     sequence: u64,
     reserved: u64,
@@ -43,13 +45,16 @@ impl State {
             ),
         };
         let logs = Cache::new(CACHED_LOGS);
-        Ok(Self { tables, staged: Staging::default(), logs, sequence, reserved: sequence })
+        let fences = load_fences(&tables)?;
+        Ok(Self { tables, staged: Staging::default(), logs, fences, sequence, reserved: sequence })
     }
 
     /// Deleting and trimming look for rows in the database, so records of the same log must not
     /// be staged any more.
     pub(super) fn must_be_first(&mut self, change: &LogCommand) -> bool {
-        let (LogCommand::Delete(key) | LogCommand::Trim(key, _)) = change else { return false };
+        let (LogCommand::Delete(key, _) | LogCommand::Trim(Trim { key, .. })) = change else {
+            return false;
+        };
         let log = self.logs.get(key).flatten();
         log.is_some_and(|log| self.staged.has_records(log.row.sequence))
     }
@@ -58,8 +63,9 @@ impl State {
         match change {
             LogCommand::Append(append) => self.append(append),
             LogCommand::Fence(key, epoch) => self.fence(&key, epoch),
-            LogCommand::Delete(key) => self.delete(&key),
-            LogCommand::Trim(key, through) => self.trim(&key, through),
+            LogCommand::FenceShard(shard, total, epoch) => self.fence_shard(shard, total, epoch),
+            LogCommand::Delete(key, epoch) => self.delete(&key, epoch),
+            LogCommand::Trim(trim) => self.trim(&trim),
         }
     }
 
@@ -67,7 +73,7 @@ impl State {
         let key = &append.key;
         let found = self.load(key)?;
         let (epoch, last) = found.map_or((0, 0), |log| (log.row.epoch, log.last));
-        log::admit(epoch, last, &append)?;
+        log::admit(epoch.max(self.fences.of(key)), last, &append)?;
         let mut log = found.unwrap_or_else(|| self.create(key));
         let before = found.map(|log| log.row);
 
@@ -89,18 +95,25 @@ impl State {
     }
 
     fn fence(&mut self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        log::check_epoch(epoch, self.fences.of(key))?;
         let found = self.load(key)?;
         let mut log = found.unwrap_or_else(|| self.create(key));
-        if epoch < log.row.epoch {
-            return Err(LogError::Fenced { epoch, current: log.row.epoch });
-        }
+        log::check_epoch(epoch, log.row.epoch)?;
         log.row.epoch = epoch;
         self.store(key, found.map(|log| log.row), log);
         Ok(())
     }
 
-    fn delete(&mut self, key: &LogKey) -> Result<(), LogError> {
+    fn fence_shard(&mut self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.fences.raise(shard, total, epoch)?;
+        let row = Bytes::copy_from_slice(&epoch.to_le_bytes());
+        self.staged.put(Table::Heads, layout::fence_key(shard, total), row);
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         let Some(row) = self.load_row(key)? else { return Ok(()) };
+        log::check_epoch(epoch, row.epoch.max(self.fences.of(key)))?;
         for record in read::record_keys(&self.tables, key, row.sequence)? {
             self.staged.remove(Table::Records, record);
         }
@@ -116,10 +129,13 @@ impl State {
         Ok(())
     }
 
-    fn trim(&mut self, key: &LogKey, through: u64) -> Result<(), LogError> {
-        let Some(found) = self.load(key)? else { return Ok(()) };
+    fn trim(&mut self, trim: &Trim) -> Result<(), LogError> {
+        let key = &trim.key;
+        let found = self.load(key)?.filter(|log| log.row.sequence == trim.sequence);
+        let Some(found) = found else { return Ok(()) };
+        log::check_epoch(trim.epoch, found.row.epoch.max(self.fences.of(key)))?;
         let mut log = found;
-        log.row.floor = through.clamp(log.row.floor, log.last);
+        log.row.floor = trim.through.clamp(log.row.floor, log.last);
         let keys = read::record_keys(&self.tables, key, log.row.sequence)?;
         // A run ends where the next one starts; one that reaches beyond `through` stays whole.
         let ends = keys.iter().skip(1).filter_map(|next| layout::first_index(next));
@@ -215,4 +231,16 @@ impl State {
         }
         Ok(true)
     }
+}
+
+/// The epochs of shards as stored.
+fn load_fences(tables: &Tables) -> Result<Fences, String> {
+    let mut fences = Fences::default();
+    for guard in tables.heads.prefix(layout::FENCE_PREFIX) {
+        let (key, row) = guard.into_inner().map_err(|error| error.to_string())?;
+        let (shard, total, epoch) = layout::parse_fence(&key, &row)
+            .ok_or_else(|| "an epoch of a shard is malformed".to_owned())?;
+        fences.raise(shard, total, epoch).map_err(|error| error.to_string())?;
+    }
+    Ok(fences)
 }

@@ -4,7 +4,8 @@ use super::apply::State;
 use super::space::SpaceGuard;
 use super::tables::Tables;
 use crate::kv::{Batch, KvError, KvOp};
-use crate::log::{Append, LogError, LogKey};
+use crate::log::{Append, LogError, LogKey, Trim};
+use emet_telemetry::metrics::list::COMMIT_GROUP;
 use std::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
 
@@ -28,8 +29,10 @@ pub(super) enum Command {
 pub(super) enum LogCommand {
     Append(Append),
     Fence(LogKey, u64),
-    Delete(LogKey),
-    Trim(LogKey, u64),
+    /// Shard, number of shards, epoch.
+    FenceShard(u32, u32, u64),
+    Delete(LogKey, u64),
+    Trim(Trim),
 }
 
 impl Command {
@@ -49,7 +52,7 @@ impl Command {
     /// Whether it only frees space.
     fn relieves(&self) -> bool {
         match self {
-            Self::Log(LogCommand::Delete(_) | LogCommand::Trim(..), _) => true,
+            Self::Log(LogCommand::Delete(..) | LogCommand::Trim(_), _) => true,
             Self::Log(..) => false,
             Self::Kv(batch, _) => batch.ops.iter().all(|op| matches!(op, KvOp::Delete { .. })),
         }
@@ -163,6 +166,7 @@ impl Committer {
             tracing::error!(%error, "a commit failed: the store takes no more writes");
             self.poisoned = Some(error.to_string());
         }
+        COMMIT_GROUP.observe_count(self.decided.len());
         for decided in self.decided.drain(..) {
             decided.answer(self.poisoned.as_deref());
         }

@@ -9,6 +9,8 @@ pub(super) const FORMAT: u32 = 1;
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
 /// Row holding the sequence through which numbers have been handed out.
 pub(super) const SEQUENCE_KEY: &[u8] = b"msequence";
+/// What every epoch of a shard starts with.
+pub(super) const FENCE_PREFIX: &[u8] = b"f";
 /// What every unfinished mark starts with.
 pub(super) const UNFINISHED_PREFIX: &[u8] = b"u";
 
@@ -81,6 +83,23 @@ pub(super) fn summary_key(sequence: u64) -> Vec<u8> {
     out.put_u8(b's');
     out.put_u64(sequence);
     out
+}
+
+/// `f total shard`
+pub(super) fn fence_key(shard: u32, total: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(9);
+    out.put_slice(FENCE_PREFIX);
+    out.put_u32(total);
+    out.put_u32(shard);
+    out
+}
+
+/// Shard, number of shards and epoch of a row made with [`fence_key`].
+pub(super) fn parse_fence(mut key: &[u8], mut row: &[u8]) -> Option<(u32, u32, u64)> {
+    key.try_get_u8().ok()?;
+    let total = key.try_get_u32().ok()?;
+    let shard = key.try_get_u32().ok()?;
+    Some((shard, total, row.try_get_u64_le().ok()?))
 }
 
 /// `sequence first-index`: a packed run of records.

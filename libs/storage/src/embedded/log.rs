@@ -4,7 +4,8 @@ use super::Shared;
 use super::committer::{Command, LogCommand};
 use super::read;
 use super::tables::Tables;
-use crate::log::{Append, Head, LogError, LogKey, LogStore, Record};
+use crate::log::{Append, Head, LogError, LogKey, LogStore, Record, Trim};
+use crate::shards::Shards;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -58,8 +59,12 @@ impl LogStore for EmbeddedLog {
         self.write(LogCommand::Fence(key.clone(), epoch)).await
     }
 
-    async fn delete(&self, key: &LogKey) -> Result<(), LogError> {
-        self.write(LogCommand::Delete(key.clone())).await
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.write(LogCommand::FenceShard(shard, total, epoch)).await
+    }
+
+    async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        self.write(LogCommand::Delete(key.clone(), epoch)).await
     }
 
     async fn list(
@@ -71,11 +76,13 @@ impl LogStore for EmbeddedLog {
         self.blocking(move |tables| read::list(tables, group, after, limit)).await
     }
 
-    async fn unfinished(&self) -> Result<Vec<LogKey>, LogError> {
-        self.blocking(read::unfinished).await
+    async fn unfinished(&self, shards: &Shards) -> Result<Vec<LogKey>, LogError> {
+        let mut found = self.blocking(read::unfinished).await?;
+        found.retain(|key| shards.contains(key));
+        Ok(found)
     }
 
-    async fn trim(&self, key: &LogKey, through: u64) -> Result<(), LogError> {
-        self.write(LogCommand::Trim(key.clone(), through)).await
+    async fn trim(&self, trim: Trim) -> Result<(), LogError> {
+        self.write(LogCommand::Trim(trim)).await
     }
 }

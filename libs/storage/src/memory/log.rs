@@ -1,7 +1,8 @@
 //! [`MemoryLog`]: the log port over a map, with injected faults.
 
 use super::faults::{Fault, Faults};
-use crate::log::{self, Append, Head, LogError, LogKey, LogStore, Record, Summary};
+use crate::log::{self, Append, Head, LogError, LogKey, LogStore, Record, Summary, Trim};
+use crate::shards::{Fences, Shards};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -40,6 +41,7 @@ impl Log {
 struct State {
     logs: BTreeMap<LogKey, Log>,
     sequence: u64,
+    fences: Fences,
     crashed: bool,
 }
 
@@ -62,7 +64,7 @@ impl State {
     fn admit(&self, append: &Append) -> Result<(), LogError> {
         log::check_name(&append.key)?;
         let (epoch, last) = self.logs.get(&append.key).map_or((0, 0), |l| (l.epoch, l.last()));
-        log::admit(epoch, last, append)
+        log::admit(epoch.max(self.fences.of(&append.key)), last, append)
     }
 
     fn write(&mut self, append: Append) {
@@ -179,16 +181,22 @@ impl LogStore for MemoryLog {
     async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
         log::check_name(key)?;
         let mut state = self.healthy()?;
+        log::check_epoch(epoch, state.fences.of(key))?;
         let log = state.create(key, epoch);
-        if epoch < log.epoch {
-            return Err(LogError::Fenced { epoch, current: log.epoch });
-        }
+        log::check_epoch(epoch, log.epoch)?;
         log.epoch = epoch;
         Ok(())
     }
 
-    async fn delete(&self, key: &LogKey) -> Result<(), LogError> {
-        self.healthy()?.logs.remove(key);
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.healthy()?.fences.raise(shard, total, epoch)
+    }
+
+    async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        let mut state = self.healthy()?;
+        let Some(log) = state.logs.get(key) else { return Ok(()) };
+        log::check_epoch(epoch, log.epoch.max(state.fences.of(key)))?;
+        state.logs.remove(key);
         Ok(())
     }
 
@@ -206,15 +214,19 @@ impl LogStore for MemoryLog {
         Ok(page)
     }
 
-    async fn unfinished(&self) -> Result<Vec<LogKey>, LogError> {
+    async fn unfinished(&self, shards: &Shards) -> Result<Vec<LogKey>, LogError> {
         let state = self.healthy()?;
-        Ok(state.logs.iter().filter(|(_, log)| log.unfinished).map(|(k, _)| k.clone()).collect())
+        let found = state.logs.iter().filter(|(key, log)| log.unfinished && shards.contains(key));
+        Ok(found.map(|(key, _)| key.clone()).collect())
     }
 
-    async fn trim(&self, key: &LogKey, through: u64) -> Result<(), LogError> {
+    async fn trim(&self, trim: Trim) -> Result<(), LogError> {
         let mut state = self.healthy()?;
-        let Some(log) = state.logs.get_mut(key) else { return Ok(()) };
-        let through = through.clamp(log.floor, log.last());
+        let fence = state.fences.of(&trim.key);
+        let found = state.logs.get_mut(&trim.key).filter(|log| log.sequence == trim.sequence);
+        let Some(log) = found else { return Ok(()) };
+        log::check_epoch(trim.epoch, log.epoch.max(fence))?;
+        let through = trim.through.clamp(log.floor, log.last());
         let drop = usize::try_from(through - log.floor).unwrap_or(usize::MAX);
         log.records.drain(..drop);
         log.floor = through;

@@ -19,6 +19,13 @@ macro_rules! laws {
                 assert_eq!(outside, 1, "nothing is written outside the root");
             }
         )+ }
+        mod s3 { $(
+            #[tokio::test]
+            async fn $law() {
+                let server = emet_test_servers::S3Server::start();
+                super::$law(&crate::servers::s3(&server).await).await;
+            }
+        )+ }
     };
 }
 

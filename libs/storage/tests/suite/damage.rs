@@ -65,7 +65,7 @@ async fn a_damaged_end_or_head_refuses_appends_but_not_deletion() {
     }
     let listed = log.list([1; 16], 0, 9).await.unwrap();
     assert_eq!(listed.len(), 1, "damaged logs do not hide the others");
-    log.delete(&a).await.unwrap();
+    log.delete(&a, 9).await.unwrap();
     log.append(append(&a, 1, 1, &["new"])).await.unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! The faults of the log in memory do what they say.
 
-use crate::{append, key};
+use crate::{append, key, trim};
 use emet_storage::memory::MemoryLog;
 use emet_storage::{LogError, LogStore};
 
@@ -48,7 +48,7 @@ async fn a_crash_after_an_append_keeps_it() {
 async fn a_snapshot_can_be_cut_at_every_index() {
     let (log, a) = (MemoryLog::new(), key(1, "a"));
     log.append(append(&a, 1, 1, &["1", "2", "3", "4"])).await.unwrap();
-    log.trim(&a, 1).await.unwrap();
+    trim(&log, &a, 1).await.unwrap();
     for keep in 1..=4 {
         let copy = log.snapshot();
         copy.truncate(&a, keep);

@@ -18,6 +18,19 @@ macro_rules! laws {
                 super::$law(&*super::open(dir.path()).kv()).await;
             }
         )+ }
+        mod redis { $(
+            #[tokio::test]
+            async fn $law() {
+                let server = emet_test_servers::RedisServer::start();
+                super::$law(&*crate::servers::redis(&server).await.kv()).await;
+            }
+        )+ }
+        /// All laws one after the other, each on a fresh store from `make`.
+        pub(crate) async fn all<S: std::ops::Deref<Target: KvStore + Sized>>(
+            make: impl AsyncFn(&str) -> S,
+        ) {
+            $( $law(&*make(stringify!($law)).await).await; )+
+        }
     };
 }
 
@@ -30,17 +43,21 @@ laws!(
 );
 
 async fn a_batch_applies_whole_or_not_at_all(kv: &dyn KvStore) {
-    assert!(kv.apply(Batch::new().put("s", "a", "1").put("t", "a", "2")).await.unwrap());
-    assert!(!kv.apply(Batch::new().if_absent("s", "a").put("s", "b", "x")).await.unwrap());
-    let two = Batch::new().if_equal("s", "a", "1").if_equal("t", "a", "9").put("s", "b", "x");
+    let (s, t) = ("s{tag}", "t{tag}");
+    assert!(kv.apply(Batch::new().put(s, "a", "1").put(t, "a", "2")).await.unwrap());
+    assert!(!kv.apply(Batch::new().if_absent(s, "a").put(s, "b", "x")).await.unwrap());
+    let two = Batch::new().if_equal(s, "a", "1").if_equal(t, "a", "9").put(s, "b", "x");
     assert!(!kv.apply(two).await.unwrap());
-    assert_eq!(kv.get("s", b"b").await.unwrap(), None);
-    let both = Batch::new().if_equal("s", "a", "1").if_absent("s", "b").put("s", "b", "x");
-    assert!(kv.apply(both.delete("s", "a").delete("s", "none")).await.unwrap());
+    assert_eq!(kv.get(s, b"b").await.unwrap(), None);
+    let both = Batch::new().if_equal(s, "a", "1").if_absent(s, "b").put(s, "b", "x");
+    assert!(kv.apply(both.delete(s, "a").delete(s, "none")).await.unwrap());
     let keys = [b"a".to_vec(), b"b".to_vec()];
-    let found = kv.get_many("s", &keys).await.unwrap();
+    let found = kv.get_many(s, &keys).await.unwrap();
     assert_eq!(found, [None, Some(Bytes::from("x"))]);
-    assert_eq!(kv.get("t", b"a").await.unwrap(), Some(Bytes::from("2")));
+    assert_eq!(kv.get(t, b"a").await.unwrap(), Some(Bytes::from("2")));
+    let gone = Batch::new().if_equal(s, "b", "x").delete(s, "b").delete(t, "a");
+    assert!(kv.apply(gone).await.unwrap());
+    assert_eq!(kv.scan(s, b"", None, 9).await.unwrap(), []);
     assert!(kv.apply(Batch::new()).await.unwrap());
 }
 
@@ -52,7 +69,10 @@ async fn the_last_change_of_a_key_counts(kv: &dyn KvStore) {
 }
 
 async fn scans_are_ordered_and_paged(kv: &dyn KvStore) {
-    let mut batch = Batch::new().put("r", "a", "").put("t", "a", "").put("", "a", "");
+    for space in ["r", "t", ""] {
+        kv.apply(Batch::new().put(space, "a", "")).await.unwrap();
+    }
+    let mut batch = Batch::new();
     for n in [3u8, 255, 0, 7, 200] {
         batch = batch.put("s", [b'a', n].as_slice(), "v").put("s", [b'b', n].as_slice(), "v");
     }
@@ -70,6 +90,11 @@ async fn scans_are_ordered_and_paged(kv: &dyn KvStore) {
     assert_eq!(kv.scan("s", b"b", Some(b"a"), 100).await.unwrap().len(), 5);
     assert_eq!(kv.scan("s", b"a", Some(b"b"), 100).await.unwrap().len(), 0);
     assert_eq!(kv.scan("", b"", None, 100).await.unwrap().len(), 1);
+    let many = (0..2500u32).fold(Batch::new(), |b, n| b.put("many", n.to_be_bytes(), ""));
+    kv.apply(many).await.unwrap();
+    let found = kv.scan("many", b"", None, usize::MAX).await.unwrap();
+    assert!(found.len() == 2500 && found.is_sorted());
+    assert_eq!(kv.scan("many", b"", Some(&[0, 0, 4, 0]), 2000).await.unwrap().len(), 1475);
 }
 
 async fn conditions_serialise_concurrent_batches(kv: &dyn KvStore) {

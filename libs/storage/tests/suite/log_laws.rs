@@ -1,9 +1,9 @@
 //! The laws of `LogStore`, run against every backend.
 
-use crate::{append, key, open};
+use crate::{append, key, open, trim};
 use bytes::Bytes;
 use emet_storage::memory::MemoryLog;
-use emet_storage::{Append, LogError, LogStore, Record, Summary};
+use emet_storage::{Append, LogError, LogStore, Record, Shards, Summary, Trim};
 
 macro_rules! laws {
     ($($law:ident),+ $(,)?) => {
@@ -18,6 +18,19 @@ macro_rules! laws {
                 super::$law(&*super::open(dir.path()).log()).await;
             }
         )+ }
+        mod redis { $(
+            #[tokio::test]
+            async fn $law() {
+                let server = emet_test_servers::RedisServer::start();
+                super::$law(&*crate::servers::redis(&server).await.log()).await;
+            }
+        )+ }
+        /// All laws one after the other, each on a fresh store from `make`.
+        pub(crate) async fn all<S: std::ops::Deref<Target: LogStore + Sized>>(
+            make: impl AsyncFn(&str) -> S,
+        ) {
+            $( $law(&*make(stringify!($law)).await).await; )+
+        }
     };
 }
 
@@ -25,11 +38,14 @@ laws!(
     indexes_are_dense,
     a_wrong_index_is_refused_whole,
     an_older_epoch_is_fenced_off,
+    an_older_owner_of_a_shard_is_fenced_off,
     the_unfinished_mark_follows_appends,
+    unfinished_logs_are_found_by_shard,
     a_summary_is_replaced_atomically,
     list_pages_in_creation_order,
     a_deleted_log_starts_anew,
     trim_drops_the_front_only,
+    a_trim_of_a_deleted_log_leaves_its_successor,
     large_appends_read_back,
     a_refused_append_harms_no_other,
     names_are_separate_and_limited,
@@ -85,6 +101,11 @@ async fn an_older_epoch_is_fenced_off(log: &dyn LogStore) {
     assert_eq!(log.append(append(&a, 3, 3, &["old"])).await.unwrap_err(), fenced(3));
     assert_eq!(log.append(append(&a, 2, 9, &["old"])).await.unwrap_err(), fenced(2));
     assert_eq!(log.fence(&a, 3).await.unwrap_err(), fenced(3));
+    assert_eq!(log.delete(&a, 3).await.unwrap_err(), fenced(3));
+    let sequence = log.head(&a).await.unwrap().unwrap().sequence;
+    let late = Trim { key: a.clone(), sequence, epoch: 3, through: 2 };
+    assert_eq!(log.trim(late).await.unwrap_err(), fenced(3));
+    assert_eq!(texts(&log.read(&a, 1, 9).await.unwrap()), [(1, "x"), (2, "y")]);
     log.append(append(&a, 5, 3, &["new"])).await.unwrap();
     assert_eq!(log.head(&a).await.unwrap().unwrap().epoch, 5);
 
@@ -95,19 +116,69 @@ async fn an_older_epoch_is_fenced_off(log: &dyn LogStore) {
     assert!(log.append(append(&b, 6, 1, &["old"])).await.is_err());
 }
 
+async fn an_older_owner_of_a_shard_is_fenced_off(log: &dyn LogStore) {
+    let (a, b, new) = (key(1, "a"), key(1, "b"), key(1, "new"));
+    log.append(append(&a, 1, 1, &["x"])).await.unwrap();
+    log.append(append(&b, 1, 1, &["x"])).await.unwrap();
+    log.fence_shard(a.shard(1024), 1024, 3).await.unwrap();
+    log.fence_shard(new.shard(1024), 1024, 3).await.unwrap();
+    assert_ne!(a.shard(1024), b.shard(1024));
+    let fenced = |epoch| LogError::Fenced { epoch, current: 3 };
+    assert_eq!(log.append(append(&a, 2, 2, &["late"])).await.unwrap_err(), fenced(2));
+    assert_eq!(log.append(append(&new, 2, 1, &["late"])).await.unwrap_err(), fenced(2));
+    assert_eq!(log.fence(&a, 2).await.unwrap_err(), fenced(2));
+    assert_eq!(log.fence(&new, 2).await.unwrap_err(), fenced(2));
+    assert_eq!(log.delete(&a, 2).await.unwrap_err(), fenced(2));
+    let sequence = log.head(&a).await.unwrap().unwrap().sequence;
+    let late = Trim { key: a.clone(), sequence, epoch: 2, through: 1 };
+    assert_eq!(log.trim(late).await.unwrap_err(), fenced(2));
+    assert_eq!(log.fence_shard(a.shard(1024), 1024, 2).await.unwrap_err(), fenced(2));
+    assert_eq!(log.head(&new).await.unwrap(), None, "a refused call creates nothing");
+    assert_eq!(texts(&log.read(&a, 1, 9).await.unwrap()), [(1, "x")]);
+
+    log.append(append(&b, 1, 2, &["y"])).await.unwrap();
+    log.append(append(&a, 3, 2, &["y"])).await.unwrap();
+    log.delete(&a, 3).await.unwrap();
+    assert_eq!(log.append(append(&a, 2, 1, &["late"])).await.unwrap_err(), fenced(2));
+    let wrong = log.fence_shard(1024, 1024, 4).await;
+    assert!(matches!(wrong, Err(LogError::Invalid(_))));
+}
+
 async fn the_unfinished_mark_follows_appends(log: &dyn LogStore) {
     let (a, b) = (key(1, "a"), key(1, "b"));
     let mark = |k, expected, unfinished| Append { unfinished, ..append(k, 1, expected, &["x"]) };
     log.append(mark(&b, 1, Some(true))).await.unwrap();
     log.append(mark(&a, 1, Some(true))).await.unwrap();
     log.append(mark(&a, 2, None)).await.unwrap();
-    assert_eq!(log.unfinished().await.unwrap(), [a.clone(), b.clone()]);
+    assert_eq!(log.unfinished(&Shards::All).await.unwrap(), [a.clone(), b.clone()]);
     log.append(mark(&b, 2, Some(false))).await.unwrap();
-    assert_eq!(log.unfinished().await.unwrap(), std::slice::from_ref(&a));
+    assert_eq!(log.unfinished(&Shards::All).await.unwrap(), std::slice::from_ref(&a));
     assert!(log.head(&a).await.unwrap().unwrap().unfinished);
     assert!(!log.head(&b).await.unwrap().unwrap().unfinished);
-    log.delete(&a).await.unwrap();
-    assert_eq!(log.unfinished().await.unwrap(), []);
+    log.delete(&a, 9).await.unwrap();
+    assert_eq!(log.unfinished(&Shards::All).await.unwrap(), []);
+}
+
+async fn unfinished_logs_are_found_by_shard(log: &dyn LogStore) {
+    let keys: Vec<_> = (0..40).map(|n| key(1, &format!("w{n}"))).collect();
+    for key in &keys {
+        log.append(Append { unfinished: Some(true), ..append(key, 1, 1, &["x"]) }).await.unwrap();
+    }
+    for total in [7, 1024] {
+        let mut seen = Vec::new();
+        for part in [0..total / 2, total / 2..total] {
+            let shards = Shards::Of { total, numbers: part.clone().collect() };
+            let found = log.unfinished(&shards).await.unwrap();
+            assert!(found.is_sorted());
+            assert!(found.iter().all(|key| part.contains(&key.shard(total))));
+            seen.extend(found);
+        }
+        seen.sort();
+        assert_eq!(seen, log.unfinished(&Shards::All).await.unwrap());
+        assert_eq!(seen.len(), keys.len());
+    }
+    let none = Shards::Of { total: 1024, numbers: [].into() };
+    assert_eq!(log.unfinished(&none).await.unwrap(), []);
 }
 
 async fn a_summary_is_replaced_atomically(log: &dyn LogStore) {
@@ -130,7 +201,7 @@ async fn list_pages_in_creation_order(log: &dyn LogStore) {
         log.append(append(&key(1, name), 1, 1, &["x"])).await.unwrap();
     }
     log.append(append(&key(1, "q"), 1, 2, &["x"])).await.unwrap();
-    log.delete(&key(1, "z")).await.unwrap();
+    log.delete(&key(1, "z"), 9).await.unwrap();
     let mut seen = Vec::new();
     let mut after = 0;
     loop {
@@ -150,10 +221,10 @@ async fn list_pages_in_creation_order(log: &dyn LogStore) {
 
 async fn a_deleted_log_starts_anew(log: &dyn LogStore) {
     let a = key(1, "a");
-    log.delete(&a).await.unwrap();
+    log.delete(&a, 9).await.unwrap();
     log.append(append(&a, 3, 1, &["x", "y"])).await.unwrap();
     let before = log.head(&a).await.unwrap().unwrap().sequence;
-    log.delete(&a).await.unwrap();
+    log.delete(&a, 9).await.unwrap();
     assert_eq!(log.head(&a).await.unwrap(), None);
     assert_eq!(log.read(&a, 1, 10).await.unwrap(), []);
     log.append(append(&a, 1, 1, &["new"])).await.unwrap();
@@ -163,20 +234,30 @@ async fn a_deleted_log_starts_anew(log: &dyn LogStore) {
 
 async fn trim_drops_the_front_only(log: &dyn LogStore) {
     let a = key(1, "a");
-    log.trim(&a, 5).await.unwrap();
+    trim(log, &a, 5).await.unwrap();
     assert_eq!(log.head(&a).await.unwrap(), None);
     log.append(append(&a, 1, 1, &["1", "2"])).await.unwrap();
     log.append(append(&a, 1, 3, &["3", "4", "5"])).await.unwrap();
     log.append(append(&a, 1, 6, &["6"])).await.unwrap();
-    log.trim(&a, 3).await.unwrap();
-    log.trim(&a, 1).await.unwrap();
+    trim(log, &a, 3).await.unwrap();
+    trim(log, &a, 1).await.unwrap();
     assert_eq!(texts(&log.read(&a, 1, 10).await.unwrap()), [(4, "4"), (5, "5"), (6, "6")]);
     assert_eq!(texts(&log.read(&a, 5, 1).await.unwrap()), [(5, "5")]);
-    log.trim(&a, 100).await.unwrap();
+    trim(log, &a, 100).await.unwrap();
     assert_eq!(log.read(&a, 1, 10).await.unwrap(), []);
     assert_eq!(log.head(&a).await.unwrap().unwrap().last, 6);
     log.append(append(&a, 1, 7, &["7"])).await.unwrap();
     assert_eq!(texts(&log.read(&a, 1, 10).await.unwrap()), [(7, "7")]);
+}
+
+async fn a_trim_of_a_deleted_log_leaves_its_successor(log: &dyn LogStore) {
+    let a = key(1, "a");
+    log.append(append(&a, 1, 1, &["old"])).await.unwrap();
+    let sequence = log.head(&a).await.unwrap().unwrap().sequence;
+    log.delete(&a, 1).await.unwrap();
+    log.append(append(&a, 1, 1, &["new"])).await.unwrap();
+    log.trim(Trim { key: a.clone(), sequence, epoch: 1, through: 1 }).await.unwrap();
+    assert_eq!(texts(&log.read(&a, 1, 9).await.unwrap()), [(1, "new")]);
 }
 
 async fn large_appends_read_back(log: &dyn LogStore) {
@@ -192,7 +273,7 @@ async fn large_appends_read_back(log: &dyn LogStore) {
         assert!(read.iter().zip(wanted).all(|(r, w)| r.data == w));
         assert!(read.iter().zip(from..).all(|(r, index)| r.index == index));
     }
-    log.trim(&a, 1500).await.unwrap();
+    trim(log, &a, 1500).await.unwrap();
     assert_eq!(log.read(&a, 1, 1).await.unwrap()[0].index, 1501);
 }
 

@@ -13,13 +13,20 @@ mod crash;
 mod damage;
 mod embedded;
 mod faults;
+mod figures;
 mod full_disk;
 mod kv_laws;
+mod kv_model;
 mod log_laws;
+mod measured;
 mod model;
+mod redis;
+mod s3;
+mod servers;
+mod tiered;
 
 use bytes::Bytes;
-use emet_storage::{Append, Embedded, LogKey, embedded::Options};
+use emet_storage::{Append, Embedded, LogError, LogKey, LogStore, Trim, embedded::Options};
 
 /// A key of a log in group `[group; 16]`.
 fn key(group: u8, name: &str) -> LogKey {
@@ -30,6 +37,12 @@ fn key(group: u8, name: &str) -> LogKey {
 fn append(key: &LogKey, epoch: u64, expected: u64, records: &[&str]) -> Append {
     let records = records.iter().map(|r| Bytes::copy_from_slice(r.as_bytes())).collect();
     Append { key: key.clone(), epoch, expected, records, unfinished: None, summary: None }
+}
+
+/// Trims a log as its present owner.
+async fn trim(log: &dyn LogStore, key: &LogKey, through: u64) -> Result<(), LogError> {
+    let (sequence, epoch) = log.head(key).await?.map_or((0, 0), |head| (head.sequence, head.epoch));
+    log.trim(Trim { key: key.clone(), sequence, epoch, through }).await
 }
 
 /// Opens a store that accepts writes on small disks too.

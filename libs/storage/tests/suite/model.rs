@@ -1,12 +1,18 @@
 //! Random operations give the same answers from the embedded store, from the store in memory and
 //! from a plain vector, across reopening.
 
-use crate::open;
+use crate::servers::redis_options;
+use crate::{open, trim};
 use bytes::Bytes;
-use emet_storage::memory::MemoryLog;
-use emet_storage::{Append, LogKey, LogStore, Summary};
+use emet_storage::memory::{MemoryBlob, MemoryLog};
+use emet_storage::redis::{Redis, RedisOptions};
+use emet_storage::tiered::TieredOptions;
+use emet_storage::{Append, LogKey, LogStore, Shards, Summary, Tiered};
+use emet_test_servers::RedisServer;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -123,8 +129,8 @@ async fn run(log: &dyn LogStore, op: &Op, append: Option<Append>) -> bool {
     match op {
         Op::Append { .. } => log.append(append.unwrap()).await.is_ok(),
         Op::Fence { log: n, epoch } => log.fence(&name(*n), *epoch).await.is_ok(),
-        Op::Delete { log: n } => log.delete(&name(*n)).await.is_ok(),
-        Op::Trim { log: n, through } => log.trim(&name(*n), *through).await.is_ok(),
+        Op::Delete { log: n } => log.delete(&name(*n), 9).await.is_ok(),
+        Op::Trim { log: n, through } => trim(log, &name(*n), *through).await.is_ok(),
         Op::Reopen => true,
     }
 }
@@ -146,7 +152,7 @@ async fn check(log: &dyn LogStore, models: &BTreeMap<u8, Model>) {
         let wanted = (first..).zip(&model.records[model.trimmed..]);
         assert!(records.iter().map(|r| (r.index, &r.data)).eq(wanted), "records of log {n}");
     }
-    let unfinished: Vec<_> = log.unfinished().await.unwrap();
+    let unfinished: Vec<_> = log.unfinished(&Shards::All).await.unwrap();
     let mut wanted: Vec<_> =
         models.iter().filter(|(_, model)| model.unfinished).map(|(n, _)| name(*n)).collect();
     wanted.sort();
@@ -174,6 +180,71 @@ async fn scenario(ops: Vec<Op>) {
         check(&**log, &models).await;
         check(&memory, &models).await;
     }
+}
+
+/// The same on another store, which `open` opens again and again.
+async fn agrees(ops: Vec<Op>, open: impl AsyncFn() -> Arc<dyn LogStore>) {
+    let mut models = BTreeMap::new();
+    let mut log = open().await;
+    let memory = MemoryLog::new();
+    for op in ops {
+        if matches!(op, Op::Reopen) {
+            log = open().await;
+        }
+        let append = build(&op, &models);
+        let accepted = apply(&op, append.as_ref(), &mut models);
+        assert_eq!(run(&*log, &op, append.clone()).await, accepted, "{op:?}");
+        assert_eq!(run(&memory, &op, append).await, accepted, "memory: {op:?}");
+        check(&*log, &models).await;
+        check(&memory, &models).await;
+    }
+}
+
+/// Runs random operations on stores that `open` opens; it is told the number of the case.
+fn random(cases: u32, open: impl AsyncFn(u32) -> Arc<dyn LogStore>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    let case = std::cell::Cell::new(0);
+    let result = runner.run(&prop::collection::vec(op(), 1..40), |ops| {
+        case.set(case.get() + 1);
+        runtime.block_on(agrees(ops, async || open(case.get()).await));
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+fn redis_agrees_with_the_store_in_memory() {
+    let server = RedisServer::start();
+    random(16, async |case| {
+        let prefix = format!("case{case}");
+        let options = RedisOptions { prefix, ..redis_options(&server) };
+        let log: Arc<dyn LogStore> = Redis::connect(options).await.unwrap().log();
+        log
+    });
+}
+
+#[test]
+fn tiers_agree_with_the_store_in_memory() {
+    let stores = std::cell::RefCell::new(BTreeMap::new());
+    random(64, async |case| {
+        let (log, blobs) = stores
+            .borrow_mut()
+            .entry(case)
+            .or_insert((MemoryLog::new(), MemoryBlob::new()))
+            .clone();
+        let options = TieredOptions { primary_records: 40, cache_bytes: 100_000 };
+        let tiered = Tiered::new(Arc::new(log), Arc::new(blobs), options);
+        for n in 0..4 {
+            tiered.archive(&name(n), 9, u64::from(n)).await.unwrap();
+        }
+        let log: Arc<dyn LogStore> = Arc::new(tiered);
+        log
+    });
 }
 
 proptest! {

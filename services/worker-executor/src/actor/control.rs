@@ -118,6 +118,11 @@ impl Actor {
     /// Ends the actor of a worker that is not in memory and has nothing to do, leaving a summary
     /// that shows the worker without reading its log.
     pub(super) async fn leave(&mut self) {
+        // Callers that have gone wait for nothing.
+        self.waiters.retain(|_, replies| {
+            replies.retain(|reply| !reply.is_closed());
+            !replies.is_empty()
+        });
         let needed = !self.served
             || self.loaded.is_some()
             || self.direct.is_some()

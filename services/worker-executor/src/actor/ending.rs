@@ -3,8 +3,9 @@
 use super::{Actor, Stopped};
 use crate::job::Ended;
 use emet_engine::after_failure;
-use emet_model::{Timestamp, WorkerError};
+use emet_model::{Timestamp, WorkerError, WorkerId};
 use emet_oplog::{EntryKind, Failure, FailureKind, QueuedWork};
+use emet_telemetry::metrics::list::{RETRIES, SUSPENSIONS};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 impl Actor {
@@ -145,6 +146,7 @@ impl Actor {
             }
         }
         self.writer.add(EntryKind::Suspend);
+        SUSPENSIONS.inc();
         if self.woken {
             self.writer.add(EntryKind::Resume);
         }
@@ -160,6 +162,7 @@ impl Actor {
             let error = WorkerError::runtime("Process exited");
             self.refuse_loading(&error, &error);
             self.answer_all(&error);
+            self.writer.events.close();
         }
     }
 
@@ -184,11 +187,15 @@ impl Actor {
             return;
         }
         match decision.retry_in {
-            Some(delay) => self.retry_at = Some(Instant::now() + delay),
+            Some(delay) => {
+                RETRIES.inc();
+                self.retry_at = Some(Instant::now() + delay);
+            }
             None => {
-                let error = failure_error(&failure);
+                let error = failure_error(&self.writer.worker, &failure);
                 self.refuse_loading(&error, &error);
                 self.answer_all(&error);
+                self.writer.events.close();
             }
         }
     }
@@ -204,10 +211,47 @@ impl Actor {
     }
 }
 
-/// A recorded failure as its callers see it.
-pub(super) fn failure_error(failure: &Failure) -> WorkerError {
+/// A recorded failure as the callers of a worker see it.
+pub(super) fn failure_error(worker: &WorkerId, failure: &Failure) -> WorkerError {
     match failure.kind {
         FailureKind::InvalidRequest => WorkerError::invalid(failure.message.clone()),
-        _ => WorkerError::runtime(failure.message.clone()),
+        FailureKind::Diverged => {
+            let reason = Box::new(divergence(&failure.message));
+            WorkerError::FailedToResumeWorker { worker_id: worker.clone(), reason }
+        }
+        FailureKind::Unknown | FailureKind::StackOverflow | FailureKind::OutOfMemory => {
+            WorkerError::runtime(failure.message.clone())
+        }
+    }
+}
+
+/// Both sides of a divergence, from the text of `Stop::Diverged` in a recorded failure: the trap's
+/// backtrace is before it, and what the guest wrote to stderr below it.
+fn divergence(message: &str) -> WorkerError {
+    let sides = message.split_once("Unexpected oplog entry: expected ").and_then(|(_, rest)| {
+        let line = rest.lines().next()?;
+        line.split_once(", got ")
+    });
+    match sides {
+        Some((expected, got)) => {
+            WorkerError::UnexpectedOplogEntry { expected: expected.to_owned(), got: got.to_owned() }
+        }
+        None => WorkerError::runtime(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emet_runtime::Stop;
+
+    #[test]
+    fn a_divergence_is_reported_with_both_sides() {
+        let (expected, got) = ("wall-clock::now".to_owned(), "random::get_random_u64".to_owned());
+        let stop = Stop::Diverged { expected: expected.clone(), got, index: 7 };
+        let got = "random::get_random_u64 at index 7".to_owned();
+        let message = format!("error while executing at wasm backtrace:\n  0: f: {stop}\n\nstderr");
+        assert_eq!(divergence(&message), WorkerError::UnexpectedOplogEntry { expected, got });
+        assert_eq!(divergence("something else"), WorkerError::runtime("something else"));
     }
 }

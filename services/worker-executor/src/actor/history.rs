@@ -2,60 +2,78 @@
 
 use super::Actor;
 use emet_api::RevertTarget;
-use emet_model::{IdempotencyKey, WorkerError};
+use emet_model::{IdempotencyKey, OplogIndex, WorkerError};
 use emet_oplog::{EntryKind, QueuedWork};
+use std::collections::HashMap;
 
 /// Entries read at a time.
 const CHUNK: usize = 2048;
+
+/// Up to where a worker is taken back.
+struct Cut {
+    /// The last index that is kept.
+    last: OplogIndex,
+    /// Invocations that would be in the queue again, though they are the ones to be forgotten.
+    forgotten: Vec<IdempotencyKey>,
+}
 
 impl Actor {
     pub(super) async fn revert(&mut self, target: RevertTarget) -> Result<(), WorkerError> {
         // What is taken back must be in the store: the fold starts over from there.
         self.writer.commit().await?;
-        let last = match target {
-            RevertTarget::RevertToOplogIndex { last_oplog_index } => last_oplog_index,
+        let Cut { last, forgotten } = match target {
+            RevertTarget::RevertToOplogIndex { last_oplog_index } => {
+                Cut { last: last_oplog_index, forgotten: Vec::new() }
+            }
             RevertTarget::RevertLastInvocations { number_of_invocations } => {
                 self.before_last(number_of_invocations).await?
             }
         };
         let end = self.writer.last_index();
         if last == 0 || last >= end {
-            return Err(WorkerError::invalid(format!(
-                "cannot revert to index {last}: the oplog has {end} entries"
-            )));
+            let reason = format!("cannot revert to index {last}: the oplog has {end} entries");
+            return Err(WorkerError::invalid(reason));
         }
         if self.writer.with_state(|s| s.skipped.contains(last + 1) && s.skipped.contains(last)) {
-            return Err(WorkerError::invalid(format!(
-                "cannot revert to index {last}: it lies in a deleted region"
-            )));
+            let reason = format!("cannot revert to index {last}: it lies in a deleted region");
+            return Err(WorkerError::invalid(reason));
         }
         self.retry_at = None;
         self.answer_all(&WorkerError::invalid("the worker was reverted"));
         self.writer.add(EntryKind::Revert { start: last + 1, end });
+        for key in forgotten {
+            self.writer.add(EntryKind::CancelInvocation(key));
+        }
         self.writer.commit().await?;
         self.writer.refold().await
     }
 
-    /// The index before the n-th last invocation that has not been taken back.
-    async fn before_last(&mut self, count: u64) -> Result<u64, WorkerError> {
-        let not_found =
-            || WorkerError::invalid(format!("Could not find {count} invocations to revert"));
+    /// The cut before the n-th last invocation that has not been taken back.
+    async fn before_last(&mut self, count: u64) -> Result<Cut, WorkerError> {
         let skipped = self.writer.with_state(|s| s.skipped.clone());
-        let (mut starts, mut from) = (Vec::new(), 1);
+        let (mut started, mut queued, mut from) = (Vec::new(), HashMap::new(), 1);
         loop {
             let entries = self.writer.read(from, CHUNK).await?;
             let Some((last, _)) = entries.last() else { break };
             from = last + 1;
-            let invoked = entries
-                .iter()
-                .filter(|(i, e)| matches!(e.kind, EntryKind::Invoked(_)) && !skipped.contains(*i));
-            starts.extend(invoked.map(|(index, _)| *index));
+            for (index, entry) in entries {
+                match entry.kind {
+                    EntryKind::Invoked(i) if !skipped.contains(index) => started.push((index, i.key)),
+                    EntryKind::PendingInvocation(i) => drop(queued.insert(i.key, index)),
+                    _ => {}
+                }
+            }
         }
-        let at = usize::try_from(count)
-            .ok()
-            .and_then(|n| starts.len().checked_sub(n))
-            .filter(|_| count > 0);
-        at.and_then(|at| starts.get(at)).map(|index| index - 1).ok_or_else(not_found)
+        let at = usize::try_from(count).ok().and_then(|n| started.len().checked_sub(n));
+        let taken = at.filter(|_| count > 0).map(|at| started.split_off(at)).unwrap_or_default();
+        let Some((first, _)) = taken.first() else {
+            let reason = format!("Could not find {count} invocations to revert");
+            return Err(WorkerError::invalid(reason));
+        };
+        let last = first - 1;
+        let again = |key: &IdempotencyKey| queued.get(key).is_some_and(|index| *index <= last);
+        let forgotten = taken.into_iter().map(|(_, key)| key).filter(again).collect();
+        Ok(Cut { last, forgotten })
     }
 
     pub(super) async fn cancel(&mut self, key: &IdempotencyKey) -> Result<bool, WorkerError> {

@@ -16,6 +16,7 @@ use crate::checkpoints::Checkpoints;
 use crate::executor::Shared;
 use crate::files::{self, FileAnswer, FileRequest};
 use crate::job::{Answer, Job, Loaded, Scene};
+use crate::observe;
 use emet_api::Verification;
 use emet_engine::{Next, next};
 use emet_model::{
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 /// Longest time that shutting a worker down may take.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -235,6 +237,7 @@ impl Actor {
     }
 
     async fn wait_for_retry(&mut self, at: Instant) {
+        self.visible.busy.store(false, Ordering::Release);
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => self.retry_at = None,
             command = self.mailbox.recv() => self.obey(command).await,
@@ -268,7 +271,8 @@ impl Actor {
             answers,
             checkpoint,
         };
-        let mut running = Box::pin(scene.run(self.loaded.take(), job));
+        let span = observe::span(&job, &self.writer, self.direct.as_ref());
+        let mut running = Box::pin(observe::job(scene, self.loaded.take(), job).instrument(span));
         let stopped = loop {
             tokio::select! {
                 biased;

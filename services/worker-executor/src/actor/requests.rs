@@ -176,7 +176,7 @@ impl Actor {
                 let value = self.writer.payloads.load(&response).await?;
                 self.done(finished, value).await
             }
-            EntryKind::Error(failure) => Err(failure_error(&failure)),
+            EntryKind::Error(failure) => Err(failure_error(&self.writer.worker, &failure)),
             EntryKind::Exited => Err(WorkerError::runtime("Process exited")),
             other => {
                 Err(WorkerError::unknown(format!("oplog entry {index} holds no result: {other:?}")))

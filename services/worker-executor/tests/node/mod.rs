@@ -15,23 +15,23 @@ use tokio::runtime::Runtime;
 
 /// What outlives a node.
 #[derive(Clone, Default)]
-pub struct Stores {
-    pub log: Arc<MemoryLog>,
+pub(crate) struct Stores {
+    pub(crate) log: Arc<MemoryLog>,
     kv: Arc<MemoryKv>,
     blobs: Arc<MemoryBlob>,
 }
 
 /// A node with a runtime of its own: when that goes, everything under way goes with it.
-pub struct Node {
+pub(crate) struct Node {
     runtime: Runtime,
-    pub executor: Arc<Executor>,
+    pub(crate) executor: Arc<Executor>,
     components: Arc<ComponentService>,
     _work_dir: tempfile::TempDir,
 }
 
 impl Node {
     /// Starts a node on what is stored. `suspends`: whether waiting gives memory up at once.
-    pub fn start(stores: &Stores, suspends: bool) -> Self {
+    pub(crate) fn start(stores: &Stores, suspends: bool) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -80,12 +80,12 @@ impl Node {
     }
 
     /// Runs a request to its end.
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
     /// Uploads a prebuilt test component several times.
-    pub fn upload(&self, name: &str, versions: u64) -> ComponentId {
+    pub(crate) fn upload(&self, name: &str, versions: u64) -> ComponentId {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join(format!("../../tests/guests/prebuilt/{name}.wasm"));
         let upload = NewComponent {
@@ -108,7 +108,7 @@ impl Node {
     }
 
     /// Ends the node: by the rules, or as a crash does.
-    pub fn stop(self, graceful: bool) {
+    pub(crate) fn stop(self, graceful: bool) {
         if graceful {
             self.runtime.block_on(self.executor.shutdown());
         }

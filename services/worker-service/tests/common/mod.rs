@@ -10,7 +10,7 @@ use bytes::Bytes;
 use emet_api::*;
 use emet_model::*;
 use emet_values::{Export, FunctionType, Type, TypedValue, Value};
-use emet_worker_service::{AppState, Limits, router};
+use emet_worker_service::{AppState, Auth, Limits, router};
 use futures::StreamExt;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -315,6 +315,7 @@ pub fn state(fake: &Arc<Fake>, missing: Vec<String>) -> AppState {
         workers: fake.clone(),
         readiness: Arc::new(move || missing.clone()),
         metrics: Arc::new(|| "emet_up 1\n".to_owned()),
+        auth: Auth::off(),
         version: "0.1.0".into(),
         limits: LIMITS,
     }

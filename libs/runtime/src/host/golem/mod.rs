@@ -1,7 +1,10 @@
 //! `golem:api/host`, at 0.2.x and 1.1.x (guest spec 4). Where the two versions agree, one
-//! implementation is defined under both names.
+//! implementation is defined under both names. Beside it the interfaces that only 1.1.x has.
 
+mod context;
 mod control;
+mod durable;
+mod oplog;
 mod promises;
 mod types;
 mod workers;
@@ -13,6 +16,7 @@ use types::*;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use workers::GetWorkers;
 
+pub(crate) use context::Spans;
 pub(crate) use types::{WitComponentId, WitUri, WitWorkerId};
 
 /// The versions that are defined; each serves the lower compatible ones.
@@ -20,7 +24,7 @@ const HOST_02: &str = "golem:api/host@0.2.2";
 const HOST_11: &str = "golem:api/host@1.1.5";
 
 pub(super) fn recorded() -> impl Iterator<Item = &'static &'static dyn HostFnInfo> {
-    control::FUNCTIONS.iter().chain(promises::FUNCTIONS).chain(workers::FUNCTIONS)
+    control::FUNCTIONS.iter().chain(promises::FUNCTIONS).chain(workers::FUNCTIONS).chain(oplog::FUNCTIONS)
 }
 
 pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
@@ -46,7 +50,9 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
         };
         "worker-uri" => |_ctx, worker: WitWorkerId| Ok((WitUri { value: emet_model::WorkerId::from(worker).urn() },));
     });
-    Ok(())
+    oplog::add(linker)?;
+    context::add(linker)?;
+    durable::add(linker)
 }
 
 fn add_common(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<()> {

@@ -6,12 +6,14 @@ use crate::log::{HostFn, HostFnInfo};
 use crate::stop::Stop;
 use emet_api::{Cursor, RevertTarget};
 use emet_model::{ComponentId, ComponentVersion, UpdateMode, WorkerError, WorkerFilter, WorkerId};
+use emet_oplog::EntryKind;
 use uuid::Uuid;
 use wasmtime::component::Resource;
 
 const SELF: HostFn<(), RecordedMetadata> = HostFn::read_local("golem::api::get_self_metadata");
 const METADATA: HostFn<String, Option<RecordedMetadata>> = HostFn::read_remote("golem::api::get_worker_metadata");
-const LIST: HostFn<String, Option<Vec<RecordedMetadata>>> = HostFn::read_remote("golem::api::get_workers::get_next");
+/// The page, and where the next one begins.
+const LIST: HostFn<String, (Option<Vec<RecordedMetadata>>, Option<u64>)> = HostFn::read_remote("golem::api::get_workers::get_next");
 const UPDATE: HostFn<(String, u64), Result<(), String>> = HostFn::write_remote("golem::api::update-worker");
 const FORK: HostFn<(String, String, u64), Result<(), String>> = HostFn::write_remote("golem::api::fork_worker");
 const REVERT: HostFn<(String, u64), Result<(), String>> = HostFn::write_remote("golem::api::revert_worker");
@@ -36,6 +38,13 @@ pub(crate) struct GetWorkers {
 enum Position {
     At(Option<Cursor>),
     End,
+}
+
+impl Position {
+    /// One layer is all that there is.
+    fn after(next: Option<u64>) -> Self {
+        next.map_or(Self::End, |cursor| Self::At(Some(Cursor { cursor, layer: 0 })))
+    }
 }
 
 impl GetWorkers {
@@ -82,30 +91,66 @@ impl WorkerCtx {
     }
 
     pub(super) async fn next_workers(&mut self, listing: &Resource<GetWorkers>) -> wasmtime::Result<Option<Vec<RecordedMetadata>>> {
-        if let Some(page) = self.journal.replay(&LIST).await? {
-            // A listing that is continued live after a restart starts over from the beginning of
-            // what was not recorded; how far it got is not part of the log.
+        if let Some((page, next)) = self.journal.replay(&LIST).await? {
+            self.table.get_mut(listing)?.position = Position::after(next.filter(|_| page.is_some()));
             return Ok(page);
         }
         let workers = self.node.workers()?;
         let found = self.table.get_mut(listing)?;
-        let page = match found.position {
-            Position::End => None,
+        let (page, next) = match found.position {
+            Position::End => (None, None),
             Position::At(cursor) => {
                 let listed = workers.list(found.component, found.filter.clone(), cursor, PAGE, found.precise).await.map_err(Stop::from)?;
-                found.position = listed.cursor.map_or(Position::End, |c| Position::At(Some(c)));
-                Some(listed.workers.into_iter().map(RecordedMetadata::from).collect())
+                let page = listed.workers.into_iter().map(RecordedMetadata::from).collect();
+                (Some(page), listed.cursor.map(|c| c.cursor))
             }
         };
+        found.position = Position::after(next);
+        let answer = (page, next);
         let component = found.component.to_string();
-        self.journal.record(&LIST, component, &page).await?;
-        Ok(page)
+        self.journal.record(&LIST, component, &answer).await?;
+        Ok(answer.0)
     }
 
     pub(super) async fn update_worker(&mut self, worker: WorkerId, target: ComponentVersion, mode: UpdateMode) -> wasmtime::Result<()> {
+        if worker == self.worker {
+            return self.update_self(target, mode).await;
+        }
         let request = (worker.to_string(), target);
         let workers = self.node.workers()?;
         self.remote_write(&UPDATE, request, async move { workers.update(worker, mode, target).await }).await
+    }
+
+    /// The request and its acceptance are one commit of the worker's own log: an automatic update
+    /// stops the call that asks for it, and that call must find itself accepted when it runs again.
+    async fn update_self(&mut self, target: ComponentVersion, mode: UpdateMode) -> wasmtime::Result<()> {
+        let begin = self.journal.before_remote_write().await?;
+        let recorded = self.journal.replay(&UPDATE).await?;
+        let restart = recorded.is_none() && mode == UpdateMode::Automatic;
+        let done = match recorded {
+            Some(done) => done,
+            None => {
+                let done = self.check_self_update(target, mode).await.map_err(|e| e.to_string());
+                if done.is_ok() {
+                    self.journal.add(match mode {
+                        UpdateMode::Automatic => EntryKind::PendingUpdate { target, snapshot: None },
+                        UpdateMode::Manual => EntryKind::PendingManualUpdate { target },
+                    });
+                }
+                self.journal.record(&UPDATE, (self.worker.to_string(), target), &done).await?;
+                self.journal.commit().await?;
+                done
+            }
+        };
+        self.journal.after_remote_write(begin).await?;
+        done.map_err(wasmtime::Error::msg)?;
+        if restart { Err(Stop::Restart.into()) } else { Ok(()) }
+    }
+
+    async fn check_self_update(&mut self, target: ComponentVersion, mode: UpdateMode) -> Result<(), WorkerError> {
+        let found = self.node.components.get(self.worker.component_id, Some(target)).await;
+        let component = found.map_err(|_| WorkerError::invalid(format!("there is no version {target} of the component")))?;
+        self.journal.writer.with_state(|s| emet_engine::check_update(s, mode, target, component.component_type))
     }
 
     pub(super) async fn fork_worker(&mut self, source: WorkerId, target: WorkerId, cut_off: u64) -> wasmtime::Result<()> {

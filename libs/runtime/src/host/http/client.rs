@@ -37,6 +37,27 @@ struct Prohibited {
     rule: String,
 }
 
+/// Why a request was not answered.
+pub struct SendFailure {
+    /// The error that the guest gets.
+    pub error: Error,
+    /// Set when the network policy refused it: which rule did.
+    pub refusal: Option<String>,
+}
+
+impl From<Error> for SendFailure {
+    fn from(error: Error) -> Self {
+        Self { error, refusal: None }
+    }
+}
+
+impl From<&Prohibited> for SendFailure {
+    fn from(prohibited: &Prohibited) -> Self {
+        tracing::warn!(address = %prohibited.address, rule = %prohibited.rule, "the network policy refused a request of a guest");
+        Self { error: Error::DestinationIpProhibited, refusal: Some(prohibited.to_string()) }
+    }
+}
+
 impl tower::Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = std::io::Error;
@@ -74,7 +95,7 @@ impl HttpClient {
     }
 
     /// Sends a request; the body of the response obeys the timeout between bytes.
-    pub async fn send(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Response<WasiBody>, Error> {
+    pub async fn send(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Response<WasiBody>, SendFailure> {
         self.check_literal(&request)?;
         let timeout = |t: Option<Duration>| t.unwrap_or(DEFAULT_TIMEOUT);
         let (connect, first, between) = options
@@ -83,22 +104,19 @@ impl HttpClient {
         let limit = if connect.is_none() && first.is_none() { DEFAULT_TIMEOUT } else { limit };
         let response = match tokio::time::timeout(limit, self.client.request(request)).await {
             Ok(response) => response.map_err(|e| error_of(&e))?,
-            Err(_) => return Err(Error::HttpResponseTimeout),
+            Err(_) => return Err(Error::HttpResponseTimeout.into()),
         };
         let between = timeout(between);
         Ok(response.map(|body| timed(body, between)))
     }
 
     /// Addresses written in the URI are not resolved, so they are checked here.
-    fn check_literal(&self, request: &Request<WasiBody>) -> Result<(), Error> {
+    fn check_literal(&self, request: &Request<WasiBody>) -> Result<(), SendFailure> {
         let host = request.uri().host().ok_or(Error::HttpRequestUriInvalid)?;
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         match literal.ok().and_then(|address| self.policy.refuses(address).map(|rule| (address, rule))) {
             None => Ok(()),
-            Some((address, rule)) => {
-                tracing::warn!(%address, %rule, "the network policy refused a request of a guest");
-                Err(Error::DestinationIpProhibited)
-            }
+            Some((address, rule)) => Err((&Prohibited { address, rule: rule.to_string() }).into()),
         }
     }
 }
@@ -115,24 +133,23 @@ fn timed(body: hyper::body::Incoming, between: Duration) -> WasiBody {
 }
 
 /// The error of the interface for an error of the client.
-fn error_of(error: &ClientError) -> Error {
+fn error_of(error: &ClientError) -> SendFailure {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
             if let Some(prohibited) = io.get_ref().and_then(|e| e.downcast_ref::<Prohibited>()) {
-                tracing::warn!(error = %prohibited, "the network policy refused a request of a guest");
-                return Error::DestinationIpProhibited;
+                return prohibited.into();
             }
-            return error_of_io(io);
+            return error_of_io(io).into();
         }
         if let Some(hyper) = cause.downcast_ref::<hyper::Error>()
             && hyper.is_incomplete_message()
         {
-            return Error::HttpResponseIncomplete;
+            return Error::HttpResponseIncomplete.into();
         }
         source = cause.source();
     }
-    if error.is_connect() { Error::DestinationUnavailable } else { Error::HttpProtocolError }
+    if error.is_connect() { Error::DestinationUnavailable.into() } else { Error::HttpProtocolError.into() }
 }
 
 fn error_of_io(error: &std::io::Error) -> Error {

@@ -8,8 +8,10 @@
 use super::HttpClient;
 use bytes::Bytes;
 use emet_model::OplogIndex;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -29,19 +31,30 @@ pub(crate) struct Exchange {
     wake: Notify,
     /// Bytes of the response that the guest has read.
     consumed: AtomicU64,
+    /// Its end was in the log when the worker was loaded: nothing is sent, all answers are there.
+    pub(super) is_replayed: bool,
     /// Set when its end is in the log.
     pub(super) ended: AtomicBool,
+    /// Why the network policy refused the request.
+    refusal: Mutex<Option<String>>,
 }
 
 impl Exchange {
-    pub(super) fn new(begin: OplogIndex, awake: bool) -> Arc<Self> {
+    pub(super) fn new(begin: OplogIndex, awake: bool, is_replayed: bool) -> Arc<Self> {
         Arc::new(Self {
             begin,
             awake: AtomicBool::new(awake),
             wake: Notify::new(),
             consumed: AtomicU64::new(0),
+            is_replayed,
             ended: AtomicBool::new(false),
+            refusal: Mutex::new(None),
         })
+    }
+
+    /// Why the network policy refused the request; told once.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.refusal.lock().take()
     }
 
     /// Lets a dormant request be sent.
@@ -101,11 +114,23 @@ pub(crate) struct Hooks {
     pub(super) client: HttpClient,
     /// For the request that is handled now.
     pub(super) plan: Plan,
+    /// Its trace context, where the guest has not set one.
+    pub(super) trace: Vec<(String, String)>,
 }
 
 impl Hooks {
     pub(crate) fn new(client: HttpClient) -> Self {
-        Self { client, plan: Plan::Drain }
+        Self { client, plan: Plan::Drain, trace: Vec::new() }
+    }
+}
+
+fn add_trace(headers: &mut HeaderMap, trace: Vec<(String, String)>) {
+    for (name, value) in trace {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
+            && !headers.contains_key(&name)
+        {
+            headers.insert(name, value);
+        }
     }
 }
 
@@ -115,23 +140,30 @@ type Sent = Result<(http::Response<WasiBody>, Io), Error>;
 impl WasiHttpHooks for Hooks {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _processed: Io,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        emet_telemetry::trace::inject(request.headers_mut());
         let plan = std::mem::replace(&mut self.plan, Plan::Drain);
         let client = self.client.clone();
+        let trace = std::mem::take(&mut self.trace);
         Box::new(async move {
-            let (parts, body) = request.into_parts();
-            let body = pump(body);
+            let (mut parts, body) = request.into_parts();
+            add_trace(&mut parts.headers, trace);
             match plan {
                 Plan::Drain => {
                     drain(body).await;
                     std::future::pending().await
                 }
                 Plan::Send(exchange) => {
+                    let body = pump(body, exchange.clone());
                     exchange.awoken().await;
-                    let response = client.send(http::Request::from_parts(parts, body), options).await?;
+                    let sent = client.send(http::Request::from_parts(parts, body), options).await;
+                    let response = sent.map_err(|failure| {
+                        *exchange.refusal.lock() = failure.refusal;
+                        failure.error
+                    })?;
                     Ok((response, Box::new(async { Ok(()) }) as Io))
                 }
             }
@@ -139,13 +171,19 @@ impl WasiHttpHooks for Hooks {
     }
 }
 
-/// Reads a body as fast as it is written, so that a guest which writes is never kept waiting by a
-/// request that is not sent.
-fn pump(mut body: WasiBody) -> WasiBody {
+/// Reads a body as fast as it is written, so that a guest which writes is not kept waiting by a
+/// request that is not sent. A dormant request whose body is larger than what is kept is sent.
+fn pump(mut body: WasiBody, exchange: Arc<Exchange>) -> WasiBody {
     let (sender, receiver) = mpsc::channel::<Result<Frame<Bytes>, Error>>(PUMPED_FRAMES);
     tokio::spawn(async move {
         while let Some(frame) = body.frame().await {
-            if sender.send(frame).await.is_err() {
+            let full = match sender.try_send(frame) {
+                Ok(()) => continue,
+                Err(mpsc::error::TrySendError::Full(frame)) => frame,
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            };
+            exchange.resume();
+            if sender.send(full).await.is_err() {
                 return;
             }
         }
@@ -154,7 +192,7 @@ fn pump(mut body: WasiBody) -> WasiBody {
 }
 
 /// Frames of a request body that are kept until the request is sent.
-const PUMPED_FRAMES: usize = 4096;
+const PUMPED_FRAMES: usize = 1024;
 
 async fn drain(mut body: WasiBody) {
     while let Some(Ok(_)) = body.frame().await {}

@@ -5,12 +5,14 @@
 mod client;
 mod codes;
 mod exchange;
+pub(crate) mod incoming;
 
 use super::{functions, wasi};
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
 use codes::{code_from_text, text_of_code};
 use emet_engine::AfterAnnouncement;
+use emet_oplog::LogLevel;
 use exchange::{Exchange, Plan, ResumedBody};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
@@ -72,9 +74,11 @@ impl WorkerCtx {
         options: Option<Resource<RequestOptions>>,
     ) -> wasmtime::Result<Handled> {
         let begin = self.journal.announce().await?;
-        let live = self.journal.is_live();
+        // Where nothing is recorded (begin is 0) the request is sent each time.
+        let live = self.journal.is_live() || begin == 0;
         let ended = !live && self.journal.open_write(begin) == AfterAnnouncement::Replay;
-        let exchange = Exchange::new(begin, live);
+        let exchange = Exchange::new(begin, live, ended);
+        self.http_hooks.trace = self.request_trace_headers();
         self.http_hooks.plan = if ended { Plan::Drain } else { Plan::Send(exchange.clone()) };
         match outgoing_handler::Host::handle(&mut self.http(), request, options) {
             Ok(future) => {
@@ -112,6 +116,9 @@ impl WorkerCtx {
                 (Some(Err(text)), Some(Ok(Err(code))))
             }
         };
+        if let Some(refusal) = exchange.take_refusal() {
+            self.log(LogLevel::Warn, "network", &refusal).await?;
+        }
         self.journal.record_in(&GET, Some(exchange.begin), (), &answer).await?;
         if let Some(Ok(Ok(response))) = &got {
             self.exchanges.futures.remove(&rep);
@@ -189,6 +196,7 @@ impl WorkerCtx {
         let function = if blocking { &BLOCKING_READ } else { &READ };
         let chunk = match self.journal.replay(function).await.map_err(StreamError::Trap)? {
             Some(chunk) => chunk,
+            None if exchange.is_replayed => return Err(StreamError::Closed),
             None => {
                 self.resume_exchanges();
                 let read = match blocking {
@@ -216,6 +224,7 @@ impl WorkerCtx {
         let function = if blocking { &BLOCKING_SKIP } else { &SKIP };
         let skipped = match self.journal.replay(function).await.map_err(StreamError::Trap)? {
             Some(skipped) => skipped,
+            None if exchange.is_replayed => return Err(StreamError::Closed),
             None => {
                 self.resume_exchanges();
                 let skip = match blocking {
@@ -252,6 +261,8 @@ impl WorkerCtx {
                 *self.table.get_mut(&trailers)? = HostFutureTrailers::Consumed;
                 return self.replayed_trailers(recorded);
             }
+            // The exchange ended and the trailers were not asked for: they are gone with it.
+            None if exchange.is_replayed => (Some(Ok(None)), Some(Ok(Ok(None)))),
             None => {
                 self.resume_exchanges();
                 let got = types::HostFutureTrailers::get(&mut self.http(), trailers)?;

@@ -31,6 +31,7 @@ pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[
 ];
 
 const TYPES: &str = "wasi:keyvalue/types@0.1.0";
+const HANDLE_WATCH: &str = "wasi:keyvalue/handle-watch@0.1.0";
 const ERROR: &str = "wasi:keyvalue/wasi-keyvalue-error@0.1.0";
 
 /// Name space of the store that the buckets of guests are in.
@@ -111,9 +112,22 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     });
     add_resource::<Trace>(linker, ERROR, "error")?;
     add_types(linker)?;
+    add_handle_watch(linker)?;
     eventual::add(linker)?;
     atomic::add(linker)?;
     cache::add(linker)
+}
+
+/// A guest that calls these itself, instead of exporting them, gets a clear error.
+fn add_handle_watch(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
+    const WHY: &str = "wasi:keyvalue/handle-watch is to be exported by components; changes of buckets are not watched here";
+    functions!(linker, HANDLE_WATCH, {
+        "on-set" => |_ctx, _bucket: Resource<Bucket>, _key: String, _value: Resource<IncomingValue>| {
+            Err::<(), _>(wasmtime::Error::msg(WHY))
+        };
+        "on-delete" => |_ctx, _bucket: Resource<Bucket>, _key: String| Err::<(), _>(wasmtime::Error::msg(WHY));
+    });
+    Ok(())
 }
 
 fn add_types(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {

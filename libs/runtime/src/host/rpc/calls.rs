@@ -1,6 +1,7 @@
 //! The calls.
 
-use super::types::{RecordedError, RpcError, WitValue};
+use super::types::{RecordedError, RpcError};
+use super::waiting::until_answered;
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
 use crate::stop::Stop;
@@ -14,8 +15,9 @@ use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
 /// Encoded result.
-type Recorded = Result<Vec<u8>, RecordedError>;
-type Answer = Result<WitValue, RpcError>;
+pub(super) type Recorded = Result<Vec<u8>, RecordedError>;
+/// The results of a call as one tuple or record.
+pub(in crate::host) type Answer = Result<Value, RpcError>;
 
 const UNIQUE_NAME: HostFn<(), String> = HostFn::read_local("golem::rpc::wasm-rpc::generate_unique_local_worker_id");
 const KEY: HostFn<(), String> = HostFn::read_local("golem::rpc::wasm-rpc::invoke-and-await idempotency key");
@@ -32,11 +34,18 @@ pub(in crate::host) const FUNCTIONS: &[&dyn HostFnInfo] = &[&UNIQUE_NAME, &KEY, 
 const CHAIN: &str = "emet-waiting";
 
 /// A worker to be called. Nothing is asked of it before the first call.
+#[derive(Clone)]
 pub(crate) struct Rpc(Target);
 
 impl Rpc {
     pub(super) fn new(component_id: ComponentId, worker_name: String) -> Self {
         Self(Target { component_id, worker_name: Some(worker_name) })
+    }
+
+    /// The worker that owns a handle.
+    pub(super) fn of_urn(urn: &str) -> Option<Self> {
+        let (component, name) = WorkerId::parse_urn(urn)?;
+        Some(Self::new(component, name?))
     }
 }
 
@@ -84,6 +93,17 @@ impl Prepared {
     }
 }
 
+impl FutureInvoke {
+    /// The call under way, for somebody else to wait for: the instance is being given up.
+    pub(super) fn take_task(&mut self) -> Option<tokio::task::JoinHandle<Recorded>> {
+        // In its place stays one that has ended: this is dropped with the instance.
+        match self {
+            Self::Running(task) => Some(std::mem::replace(task, tokio::spawn(std::future::ready(Ok(Vec::new()))))),
+            _ => None,
+        }
+    }
+}
+
 #[wasmtime_wasi::async_trait]
 impl Pollable for FutureInvoke {
     async fn ready(&mut self) {
@@ -113,43 +133,40 @@ impl Drop for FutureInvoke {
 
 fn answer(recorded: Recorded) -> wasmtime::Result<Answer> {
     match recorded {
-        Ok(bytes) => {
-            let value = binary::decode(&bytes).map_err(|e| wasmtime::Error::msg(e.to_string()))?;
-            Ok(Ok(WitValue::from_value(&value).map_err(wasmtime::Error::msg)?))
-        }
+        Ok(bytes) => Ok(Ok(binary::decode(&bytes).map_err(|e| wasmtime::Error::msg(e.to_string()))?)),
         Err(error) => Ok(Err(error.into())),
     }
 }
 
 impl WorkerCtx {
-    pub(super) async fn rpc_by_uri(&mut self, uri: &str) -> wasmtime::Result<Resource<Rpc>> {
+    pub(super) async fn rpc_by_uri(&mut self, uri: &str) -> wasmtime::Result<Rpc> {
         match WorkerId::parse_urn(uri) {
-            Some((component, Some(name))) => Ok(self.table.push(Rpc::new(component, name))?),
+            Some((component, Some(name))) => Ok(Rpc::new(component, name)),
             Some((component, None)) => self.rpc_unnamed(component).await,
             None => wasmtime::bail!("Invalid URI: {uri}. Must be urn:worker:component-id/worker-name"),
         }
     }
 
-    /// A fresh worker for every resource.
-    pub(super) async fn rpc_unnamed(&mut self, component: ComponentId) -> wasmtime::Result<Resource<Rpc>> {
+    /// A fresh worker for every resource. The name is derived, so that it is the same again where
+    /// local reads are not recorded.
+    pub(super) async fn rpc_unnamed(&mut self, component: ComponentId) -> wasmtime::Result<Rpc> {
         let name = match self.journal.replay(&UNIQUE_NAME).await? {
             Some(name) => name,
             None => {
-                let name = Uuid::new_v4().to_string();
+                let place = self.journal.position();
+                let name = Uuid::new_v5(&component.0, format!("{}/{place}", self.worker.urn()).as_bytes()).to_string();
                 self.journal.record(&UNIQUE_NAME, (), &name).await?;
                 name
             }
         };
-        Ok(self.table.push(Rpc::new(component, name))?)
+        Ok(Rpc::new(component, name))
     }
 
     /// What every call starts with: what a new target inherits, and the key.
-    async fn rpc_prepare(&mut self, rpc: &Resource<Rpc>, function: String, params: &[WitValue]) -> wasmtime::Result<Prepared> {
-        let target = self.table.get(rpc)?.0.clone();
+    async fn rpc_prepare(&mut self, rpc: &Rpc, function: String, params: Vec<Value>) -> wasmtime::Result<Prepared> {
+        let target = rpc.0.clone();
         let args = self.get_arguments().await?;
         let env = self.get_environment().await?;
-        let values: Result<Vec<Value>, String> = params.iter().map(WitValue::to_value).collect();
-        let values = values.map_err(|e| wasmtime::format_err!("a parameter of {function} is malformed: {e}"))?;
         let key = match self.journal.replay(&KEY).await? {
             Some(key) => key,
             None => {
@@ -161,9 +178,9 @@ impl WorkerCtx {
         let env = env.into_iter().filter(|(name, _)| !name.starts_with("GOLEM_")).collect();
         let invocation = Invocation {
             function,
-            parameters: InvokeParameters::Values(values),
+            parameters: InvokeParameters::Values(params),
             idempotency_key: Some(IdempotencyKey(key)),
-            trace: self.journal.current_trace.iter().filter(|(name, _)| name != CHAIN).cloned().collect(),
+            trace: self.trace_headers(),
             caller: Some(Caller { worker_id: self.worker.clone(), args, env }),
         };
         Ok(Prepared { workers: self.node.workers()?, target, invocation })
@@ -175,8 +192,8 @@ impl WorkerCtx {
         if before.is_empty() { self.worker.urn() } else { format!("{before} {}", self.worker.urn()) }
     }
 
-    pub(super) async fn rpc_call(&mut self, rpc: &Resource<Rpc>, function: String, params: Vec<WitValue>) -> wasmtime::Result<Answer> {
-        let mut prepared = self.rpc_prepare(rpc, function.clone(), &params).await?;
+    pub(super) async fn rpc_call(&mut self, rpc: &Rpc, function: String, params: Vec<Value>) -> wasmtime::Result<Answer> {
+        let mut prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
         let begin = self.journal.before_remote_write().await?;
         let recorded = match self.journal.replay(&CALL).await? {
             Some(recorded) => recorded,
@@ -189,7 +206,7 @@ impl WorkerCtx {
                 } else {
                     prepared.invocation.trace.push((CHAIN.to_owned(), chain));
                     self.before_waiting().await?;
-                    prepared.call().await
+                    until_answered(self, tokio::spawn(prepared.call())).await?
                 };
                 self.journal.record(&CALL, (target, function), &recorded).await?;
                 recorded
@@ -201,11 +218,11 @@ impl WorkerCtx {
 
     pub(super) async fn rpc_send(
         &mut self,
-        rpc: &Resource<Rpc>,
+        rpc: &Rpc,
         function: String,
-        params: Vec<WitValue>,
+        params: Vec<Value>,
     ) -> wasmtime::Result<Result<(), RpcError>> {
-        let prepared = self.rpc_prepare(rpc, function.clone(), &params).await?;
+        let prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
         let begin = self.journal.before_remote_write().await?;
         let recorded = match self.journal.replay(&SEND).await? {
             Some(recorded) => recorded,
@@ -224,11 +241,11 @@ impl WorkerCtx {
 
     pub(super) async fn rpc_start(
         &mut self,
-        rpc: &Resource<Rpc>,
+        rpc: &Rpc,
         function: String,
-        params: Vec<WitValue>,
+        params: Vec<Value>,
     ) -> wasmtime::Result<Resource<FutureInvoke>> {
-        let prepared = self.rpc_prepare(rpc, function, &params).await?;
+        let prepared = self.rpc_prepare(rpc, function, params).await?;
         let mut future = FutureInvoke::Dormant(Box::new(prepared));
         if self.journal.is_live() {
             self.journal.flush().await?;
@@ -268,12 +285,12 @@ impl WorkerCtx {
 
     pub(super) async fn rpc_schedule(
         &mut self,
-        rpc: &Resource<Rpc>,
+        rpc: &Rpc,
         at: Datetime,
         function: String,
-        params: Vec<WitValue>,
+        params: Vec<Value>,
     ) -> wasmtime::Result<String> {
-        let prepared = self.rpc_prepare(rpc, function.clone(), &params).await?;
+        let prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
         let begin = self.journal.before_remote_write().await?;
         let id = match self.journal.replay(&SCHEDULE).await? {
             Some(id) => id,

@@ -3,23 +3,28 @@
 //! again, and the result is recorded.
 
 mod calls;
+mod linked;
 mod types;
+mod waiting;
 
 use super::functions;
 use super::golem::{WitUri, WitWorkerId};
 use crate::WorkerCtx;
 pub(crate) use calls::Rpc;
-use calls::{CancellationToken, FutureInvoke};
+use calls::{Answer, CancellationToken, FutureInvoke};
 use emet_model::{ComponentId, WorkerId};
-use types::{RpcError, ValueAndType, WitType, WitValue};
+use emet_values::Value;
+use types::{RpcError, WitType, WitValue};
+
+pub(super) use types::ValueAndType;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
 pub(super) use calls::FUNCTIONS;
+pub(super) use linked::link;
 
 const RPC_01: &str = "golem:rpc/types@0.1.3";
 const RPC_02: &str = "golem:rpc/types@0.2.0";
-
 
 pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     for version in [RPC_01, RPC_02] {
@@ -27,7 +32,10 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
         add_drops(linker, version)?;
     }
     functions!(linker, RPC_01, {
-        "[constructor]wasm-rpc" => |ctx, location: WitUri| Ok((ctx.rpc_by_uri(&location.value).await?,));
+        "[constructor]wasm-rpc" => |ctx, location: WitUri| {
+            let rpc = ctx.rpc_by_uri(&location.value).await?;
+            Ok((ctx.table.push(rpc)?,))
+        };
         "extract-value" => |_ctx, both: ValueAndType| Ok::<(WitValue,), wasmtime::Error>((both.value,));
         "extract-type" => |_ctx, both: ValueAndType| Ok::<(WitType,), wasmtime::Error>((both.typ,));
     });
@@ -37,7 +45,8 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
             Ok((ctx.table.push(Rpc::new(worker.component_id, worker.worker_name))?,))
         };
         "[static]wasm-rpc.ephemeral" => |ctx, component: super::golem::WitComponentId| {
-            Ok((ctx.rpc_unnamed(ComponentId::from(component)).await?,))
+            let rpc = ctx.rpc_unnamed(ComponentId::from(component)).await?;
+            Ok((ctx.table.push(rpc)?,))
         };
         "extract-value" => |_ctx, both: ValueAndType| Ok::<(WitValue,), wasmtime::Error>((both.value,));
         "extract-type" => |_ctx, both: ValueAndType| Ok::<(WitType,), wasmtime::Error>((both.typ,));
@@ -45,29 +54,47 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// The parameters of a call as values.
+fn values(function: &str, params: &[WitValue]) -> wasmtime::Result<Vec<Value>> {
+    let values: Result<Vec<Value>, String> = params.iter().map(WitValue::to_value).collect();
+    values.map_err(|e| wasmtime::format_err!("a parameter of {function} is malformed: {e}"))
+}
+
+/// The answer to a call as nodes.
+fn nodes(answer: Answer) -> wasmtime::Result<Result<WitValue, RpcError>> {
+    match answer {
+        Ok(value) => Ok(Ok(WitValue::from_value(&value).map_err(wasmtime::Error::msg)?)),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
 fn add_calls(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<()> {
     functions!(linker, version, {
         "[method]wasm-rpc.invoke-and-await" => |ctx, rpc: Resource<Rpc>, function: String, params: Vec<WitValue>| {
-            let result: Result<WitValue, RpcError> = ctx.rpc_call(&rpc, function, params).await?;
-            Ok((result,))
+            let (rpc, params) = (ctx.table.get(&rpc)?.clone(), values(&function, &params)?);
+            Ok((nodes(ctx.rpc_call(&rpc, function, params).await?)?,))
         };
         "[method]wasm-rpc.invoke" => |ctx, rpc: Resource<Rpc>, function: String, params: Vec<WitValue>| {
+            let (rpc, params) = (ctx.table.get(&rpc)?.clone(), values(&function, &params)?);
             Ok((ctx.rpc_send(&rpc, function, params).await?,))
         };
         "[method]wasm-rpc.async-invoke-and-await" => |ctx, rpc: Resource<Rpc>, function: String, params: Vec<WitValue>| {
+            let (rpc, params) = (ctx.table.get(&rpc)?.clone(), values(&function, &params)?);
             Ok((ctx.rpc_start(&rpc, function, params).await?,))
         };
         "[method]wasm-rpc.schedule-invocation" => |ctx, rpc: Resource<Rpc>, at: Datetime, function: String, params: Vec<WitValue>| {
+            let (rpc, params) = (ctx.table.get(&rpc)?.clone(), values(&function, &params)?);
             ctx.rpc_schedule(&rpc, at, function, params).await.map(|_| ())
         };
         "[method]wasm-rpc.schedule-cancelable-invocation" => |ctx, rpc: Resource<Rpc>, at: Datetime, function: String, params: Vec<WitValue>| {
+            let (rpc, params) = (ctx.table.get(&rpc)?.clone(), values(&function, &params)?);
             let id = ctx.rpc_schedule(&rpc, at, function, params).await?;
             Ok((ctx.table.push(CancellationToken(id))?,))
         };
-        "[method]future-invoke-result.subscribe" => |ctx, future: Resource<FutureInvoke>| {
-            Ok((wasmtime_wasi::p2::subscribe(&mut ctx.table, future)?,))
+        "[method]future-invoke-result.subscribe" => |ctx, future: Resource<FutureInvoke>| Ok((ctx.rpc_subscribe(future)?,));
+        "[method]future-invoke-result.get" => |ctx, future: Resource<FutureInvoke>| {
+            Ok((ctx.rpc_get(&future).await?.map(nodes).transpose()?,))
         };
-        "[method]future-invoke-result.get" => |ctx, future: Resource<FutureInvoke>| Ok((ctx.rpc_get(&future).await?,));
         "[method]cancellation-token.cancel" => |ctx, token: Resource<CancellationToken>| ctx.rpc_cancel(&token).await;
     });
     Ok(())

@@ -201,7 +201,7 @@ pub(crate) struct WitType {
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
 #[component(record)]
 pub(crate) struct ValueAndType {
-    pub(super) value: WitValue,
+    pub(crate) value: WitValue,
     pub(super) typ: WitType,
 }
 

@@ -1,0 +1,36 @@
+//! What a gRPC status means for the caller.
+
+use emet_model::WorkerError;
+use tonic::{Code, Status};
+
+/// Whether a request cannot have reached the service.
+fn never_sent(status: &Status) -> bool {
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// A call of a worker that got no reply.
+pub(super) fn worker_error(status: &Status) -> WorkerError {
+    let details = format!("{:?}: {}", status.code(), status.message());
+    match status.code() {
+        // The message limits: docs/limits.md.
+        Code::OutOfRange | Code::InvalidArgument => WorkerError::invalid(status.message()),
+        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied => {
+            WorkerError::unknown(details)
+        }
+        Code::ResourceExhausted => WorkerError::Unavailable { details },
+        _ if never_sent(status) => WorkerError::Unavailable { details },
+        _ => WorkerError::ConnectionLost { details },
+    }
+}
+
+/// A message that the other side should not have sent.
+pub(super) fn malformed(what: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(format!("malformed message: {what}"))
+}

@@ -1,0 +1,36 @@
+//! Looks from time to time whether the component service answers, for a health check.
+
+use super::serving::Missing;
+use emet_api::grpc::Channel;
+use std::time::Duration;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// Pause between looks, and how long an answer may take.
+const EVERY: Duration = Duration::from_secs(2);
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// Keeps up to date whether it answers, for as long as the process lives.
+pub(crate) fn component_service(channel: Channel) -> Missing {
+    let missing = Missing::default();
+    let known = missing.clone();
+    tokio::spawn(async move {
+        loop {
+            let trouble = (!serves(channel.clone()).await)
+                .then(|| "the component service does not answer".to_owned());
+            known.set(trouble.into_iter().collect());
+            tokio::time::sleep(EVERY).await;
+        }
+    });
+    missing
+}
+
+async fn serves(channel: Channel) -> bool {
+    let mut client = HealthClient::new(channel);
+    let asked = client.check(HealthCheckRequest { service: String::new() });
+    match tokio::time::timeout(WITHIN, asked).await {
+        Ok(Ok(reply)) => reply.into_inner().status() == ServingStatus::Serving,
+        _ => false,
+    }
+}

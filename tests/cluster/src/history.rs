@@ -1,0 +1,154 @@
+//! A record of every call that clients made, and what it says.
+//!
+//! Every client has a counter worker of its own, and adds known numbers one after the other under
+//! keys of their own. So the answer to every call is known beforehand: the sum so far. An effect that
+//! was lost or doubled shows in the first answer after it.
+
+use std::time::Duration;
+
+/// How a call ended, after all its attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer.
+    Sum(u64),
+    /// No attempt was answered in time.
+    GaveUp(String),
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which client, and so which worker.
+    pub client: usize,
+    /// Its number in the client's calls, from 1; also what it adds.
+    pub number: u64,
+    /// When it was first sent, since the load began.
+    pub sent: Duration,
+    /// When it was answered, since the load began.
+    pub answered: Duration,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Call {
+    /// How long the client waited.
+    pub fn took(&self) -> Duration {
+        self.answered.saturating_sub(self.sent)
+    }
+}
+
+/// Every call of a load.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The calls, of each client in order.
+    pub calls: Vec<Call>,
+}
+
+/// What is reported of some calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures {
+    /// How many.
+    pub calls: usize,
+    /// Median.
+    pub p50: Duration,
+    /// 99th percentile.
+    pub p99: Duration,
+    /// The slowest.
+    pub longest: Duration,
+}
+
+impl std::fmt::Display for Figures {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} calls, p50 {:.1?}, p99 {:.1?}, longest {:.1?}",
+            self.calls, self.p50, self.p99, self.longest
+        )
+    }
+}
+
+impl History {
+    /// Every violation of what was promised: a call that was not answered, or whose answer is not
+    /// the sum of just the calls before it.
+    pub fn violations(&self) -> Vec<String> {
+        self.calls.iter().filter_map(violation).collect()
+    }
+
+    /// Figures of the calls that fit; none if there are none.
+    pub fn figures(&self, which: impl Fn(&Call) -> bool) -> Option<Figures> {
+        let mut times: Vec<Duration> =
+            self.calls.iter().filter(|c| which(c)).map(Call::took).collect();
+        times.sort_unstable();
+        let at =
+            |share: f64| times.get(((times.len() as f64 - 1.0) * share).round() as usize).copied();
+        Some(Figures { calls: times.len(), p50: at(0.5)?, p99: at(0.99)?, longest: *times.last()? })
+    }
+}
+
+fn violation(call: &Call) -> Option<String> {
+    let expected = call.number * (call.number + 1) / 2;
+    match &call.outcome {
+        Outcome::Sum(sum) if *sum == expected => None,
+        Outcome::Sum(sum) => {
+            let what = if *sum < expected { "lost" } else { "doubled" };
+            Some(format!(
+                "an effect was {what}: client {} call {} answered {sum}, not {expected}",
+                call.client, call.number
+            ))
+        }
+        Outcome::GaveUp(why) => {
+            Some(format!("client {} call {} was never answered: {why}", call.client, call.number))
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn call(number: u64, outcome: Outcome) -> Call {
+        Call {
+            client: 0,
+            number,
+            sent: Duration::ZERO,
+            answered: Duration::from_millis(number),
+            attempts: 1,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn the_checker_sees_lost_doubled_and_hanging_calls() {
+        let sound = History {
+            calls: vec![
+                call(1, Outcome::Sum(1)),
+                call(2, Outcome::Sum(3)),
+                call(3, Outcome::Sum(6)),
+            ],
+        };
+        assert_eq!(sound.violations(), Vec::<String>::new());
+        for (outcome, word) in [
+            (Outcome::Sum(2), "lost"),
+            (Outcome::Sum(5), "doubled"),
+            (Outcome::GaveUp("x".into()), "never"),
+        ] {
+            let broken = History { calls: vec![call(1, Outcome::Sum(1)), call(2, outcome)] };
+            let violations = broken.violations();
+            assert!(
+                violations.len() == 1 && violations.first().unwrap().contains(word),
+                "{violations:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn figures_are_of_the_calls_that_fit() {
+        let history = History { calls: (1..=100).map(|n| call(n, Outcome::Sum(0))).collect() };
+        let figures = history.figures(|c| c.number <= 50).unwrap();
+        assert_eq!((figures.calls, figures.longest), (50, Duration::from_millis(50)));
+        assert!(history.figures(|_| false).is_none());
+    }
+}

@@ -1,0 +1,32 @@
+//! The cluster in one thread, under simulated time, network and failures.
+//!
+//! Real: the shard map, the lease clock, and the log store with its epochs. Simulated: the group of
+//! shard managers (as what consensus promises: one agreed map, and leaders that change), executors
+//! (the protocol of `services/worker-executor/src/membership`), messages that are slow or lost,
+//! clocks that run unequally fast, processes that are stopped and killed. Every choice comes from
+//! one seed, so a run that fails can be had again.
+//!
+//! One file of `tests/` per invariant.
+
+mod executor;
+mod world;
+
+pub use executor::Executor;
+pub use world::{Faults, World};
+
+/// Seeds of a run: `EMET_SIM_SEED` alone, or the first `EMET_SIM_SEEDS` (50).
+pub fn seeds() -> Vec<u64> {
+    let read = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match read("EMET_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..read("EMET_SIM_SEEDS").unwrap_or(50)).collect(),
+    }
+}
+
+/// Runs a check for every seed, and names the first that fails.
+pub fn for_every_seed(check: impl Fn(u64) -> Result<(), String>) -> Result<(), String> {
+    for seed in seeds() {
+        check(seed).map_err(|why| format!("EMET_SIM_SEED={seed}: {why}"))?;
+    }
+    Ok(())
+}
