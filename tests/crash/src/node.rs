@@ -178,7 +178,7 @@ fn services(disk: &Disk, components: Arc<ComponentService>) -> Services {
         components,
         workers: OnceLock::new(),
         memory: MemoryBudget::new(4 << 30),
-        suspend_after: Duration::from_millis(200),
+        suspend_after: Duration::from_secs(1),
         http: HttpClient::new(network.clone()),
         network,
         retry_policy: RetryPolicy { min_delay: Duration::from_millis(1), max_delay: Duration::from_millis(5), ..RetryPolicy::default() },

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Longest time that one answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One step. Workers are written as `guest/name`. In parameters, a text `$urn:guest/name` stands
 /// for the worker's URN and `{port}` for the port of the world outside.

@@ -153,7 +153,7 @@ async fn promises_and_sleep() -> Result<(), Failure> {
             Step::Complete(0, b"done"),
             Step::Settle(w),
             Step::Call(w, "test:promise/api.{await}", json!(["$answer:0"])),
-            Step::Send("clocks/w", "test:clocks/api.{std-sleep-ms}", json!([250])),
+            Step::Send("clocks/w", "test:clocks/api.{std-sleep-ms}", json!([1100])),
             Step::Settle("clocks/w"),
         ],
     ))

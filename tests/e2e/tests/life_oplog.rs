@@ -226,9 +226,9 @@ async fn pages_cursors_and_queries() -> Result<(), Failure> {
         Ok(page["entries"].as_array().cloned().unwrap_or_default())
     };
     for (query, hits) in [
-        ("G042", 2),
-        ("g042", 2),
-        ("\"G042\"", 2),
+        ("G042", 3),
+        ("g042", 3),
+        ("\"G042\"", 3),
         ("\"g042\"", 0),
         ("/G04[23]/", 5),
         ("product-id:G042", 2),

@@ -29,6 +29,8 @@ pub(crate) struct Exchange {
     /// Set when the request may be sent.
     awake: AtomicBool,
     wake: Notify,
+    /// Whether the request was announced by an earlier life of the worker.
+    pub(super) is_resumed: bool,
     /// Bytes of the response that the guest has read.
     consumed: AtomicU64,
     /// Its end was in the log when the worker was loaded: nothing is sent, all answers are there.
@@ -45,6 +47,7 @@ impl Exchange {
             begin,
             awake: AtomicBool::new(awake),
             wake: Notify::new(),
+            is_resumed: !awake,
             consumed: AtomicU64::new(0),
             is_replayed,
             ended: AtomicBool::new(false),

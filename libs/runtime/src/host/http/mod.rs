@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::io::streams::HostInputStream as _;
 use wasmtime_wasi::p2::{DynInputStream, StreamError};
+use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi_http::p2::bindings::http::types::{
     self, ErrorCode, HostIncomingBody as _, HostIncomingResponse as _,
 };
@@ -100,6 +101,10 @@ impl WorkerCtx {
             return self.replayed_response(future, exchange, answer);
         }
         exchange.resume();
+        if exchange.is_resumed {
+            // The guest may know from a recorded poll that the response is there.
+            self.table.get_mut(&future)?.ready().await;
+        }
         let rep = future.rep();
         let got = types::HostFutureIncomingResponse::get(&mut self.http(), future)?;
         let (answer, got) = match got {

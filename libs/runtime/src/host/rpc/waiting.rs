@@ -15,7 +15,7 @@ use wasmtime_wasi::p2::{DynPollable, subscribe};
 
 /// A suspended caller looks by itself whether its call has ended: whoever was to wake it may have
 /// been lost with its node.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Between two attempts to wake a caller that is just being suspended.
 const WAKE_STEP: Duration = Duration::from_millis(20);
 /// Attempts to wake a caller.
