@@ -219,6 +219,22 @@ pub enum WorkerEvent {
 /// Events in order, ending after [`WorkerEvent::Close`].
 pub type WorkerEvents = BoxStream<'static, WorkerEvent>;
 
+/// What the comparison of a worker with a replay of its log has shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// Index of the last entry that was replayed.
+    pub last_oplog_index: OplogIndex,
+    /// Index of the checkpoint that was compared too; absent if there was none that fits.
+    pub checkpoint: Option<OplogIndex>,
+    /// Whether all of them have the same memories, globals, handles and files.
+    pub equal: bool,
+    /// In what they differ.
+    pub differences: Vec<String>,
+    /// Why they could not be compared; nothing was then.
+    pub not_compared: Option<String>,
+}
+
 /// Runs workers.
 #[async_trait]
 pub trait Workers: Send + Sync + 'static {
@@ -279,6 +295,10 @@ pub trait Workers: Send + Sync + 'static {
     async fn complete_promise(&self, promise: PromiseId, data: Bytes) -> Result<bool, WorkerError>;
     /// Forgets the end of a worker's history.
     async fn revert(&self, worker: WorkerId, target: RevertTarget) -> Result<(), WorkerError>;
+    /// Compares a worker, and its newest checkpoint, with a replay of its whole log.
+    async fn verify(&self, worker: WorkerId) -> Result<Verification, WorkerError> {
+        Err(WorkerError::invalid(format!("{worker} cannot be verified here")))
+    }
     /// Cancels a queued invocation; false if it has completed.
     async fn cancel(&self, worker: WorkerId, key: IdempotencyKey) -> Result<bool, WorkerError>;
     /// Makes a new worker from the beginning of another one's history.

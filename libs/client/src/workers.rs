@@ -7,7 +7,7 @@ use emet_api::rest::{
     CancelResponse, CompleteParameters, FilesResponse, ForkWorkerRequest, UpdateWorkerRequest,
     WorkerCreationRequest, WorkerCreationResponse, WorkersMetadataRequest,
 };
-use emet_api::{Cursor, FileNode, OplogPage, OplogPosition, RevertTarget, WorkerPage};
+use emet_api::{Cursor, FileNode, OplogPage, OplogPosition, RevertTarget, Verification, WorkerPage};
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, UpdateMode, WorkerId, WorkerMetadata,
 };
@@ -118,6 +118,11 @@ impl Client {
         target: RevertTarget,
     ) -> Result<(), ClientError> {
         self.done(self.post(&format!("{}/revert", worker_path(worker))).json(&target)).await
+    }
+
+    /// `POST W/verify`
+    pub async fn verify_worker(&self, worker: &WorkerId) -> Result<Verification, ClientError> {
+        self.json(self.post(&format!("{}/verify", worker_path(worker)))).await
     }
 
     /// `DELETE W/invocations/{key}`: false if the invocation has completed.

@@ -10,5 +10,5 @@ mod updates;
 pub use admission::{Admission, admit};
 pub use control::{Cause, OnInterrupt, on_interrupt, wakes};
 pub use failure::{AfterFailure, after_failure};
-pub use recovery::{AfterAnnouncement, Load, Next, after_announcement, load_plan, next};
+pub use recovery::{AfterAnnouncement, Load, Next, after_announcement, fits, load_plan, next};
 pub use updates::{check_update, updates_in_vain};

@@ -46,6 +46,21 @@ pub fn load_plan(state: &WorkerState) -> Load {
     Load { version: update.as_ref().map_or(state.version, |u| u.target), update, snapshot, skipped }
 }
 
+/// Whether a load can start from a checkpoint that was taken when the log added up to `then`, and
+/// replay only what follows: nothing up to it has been taken back since, it starts from the same
+/// snapshot, and nothing that has not ended yet began before it.
+pub fn fits(state: &WorkerState, plan: &Load, then: &WorkerState) -> bool {
+    let last = then.index;
+    let same_history = state.skipped.until(last) == then.skipped.until(last) && state.deleted.until(last) == then.deleted.until(last);
+    let open = state.open_regions.iter().copied().chain(state.open_writes.iter().map(|write| write.begin)).min();
+    plan.update.is_none()
+        && plan.version == then.version
+        && plan.snapshot == then.snapshot
+        && last <= state.index
+        && same_history
+        && open.is_none_or(|begin| begin > last)
+}
+
 /// What to do at the recorded announcement of a remote write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterAnnouncement {

@@ -139,6 +139,21 @@ pub struct Component {
     /// Always empty: plugins are not offered.
     #[serde(default)]
     pub installed_plugins: Vec<String>,
+    /// Whether the state of its workers can be saved (docs/checkpoints.md). Not part of the original
+    /// API; unknown for versions that an older release has stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoints: Option<CheckpointSupport>,
+}
+
+/// Whether the state of a component's workers can be saved, so that they recover without a replay
+/// of their whole history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointSupport {
+    /// Whether it can.
+    pub supported: bool,
+    /// What the component uses that cannot be saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Component {

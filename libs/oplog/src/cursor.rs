@@ -38,6 +38,22 @@ impl ReplayCursor {
         cursor
     }
 
+    /// A replay of what follows an index, as if everything up to it had been consumed, of which
+    /// `last_consumed` came last.
+    pub fn resume(
+        after: OplogIndex,
+        last_consumed: OplogIndex,
+        target: OplogIndex,
+        skipped: Regions,
+    ) -> Self {
+        Self { last_consumed, ..Self::new(after.saturating_add(1), target, skipped) }
+    }
+
+    /// What the replay leaves out.
+    pub fn skipped(&self) -> &Regions {
+        &self.skipped
+    }
+
     /// Whether everything recorded was consumed.
     pub fn is_live(&self) -> bool {
         self.next > self.target

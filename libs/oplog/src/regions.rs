@@ -42,6 +42,11 @@ impl Regions {
         start > end || self.end_of(start).is_some_and(|e| e >= end)
     }
 
+    /// The part of the set up to an index.
+    pub fn until(&self, last: OplogIndex) -> Self {
+        Self(self.0.iter().filter(|(start, _)| *start <= last).map(|&(start, end)| (start, end.min(last))).collect())
+    }
+
     /// Whether there are no ranges.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

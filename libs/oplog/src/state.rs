@@ -17,6 +17,14 @@ pub enum Outcome {
     Exited(OplogIndex),
 }
 
+impl Outcome {
+    /// Index of the entry that holds it.
+    pub fn index(self) -> OplogIndex {
+        let (Self::Completed(index) | Self::Failed(index) | Self::Exited(index)) = self;
+        index
+    }
+}
+
 /// What became of a finished invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finished {
@@ -116,8 +124,10 @@ pub struct WorkerState {
     pub pending_updates: VecDeque<PendingUpdate>,
     /// Updates applied or given up, in order.
     pub finished_updates: Vec<UpdateRecord>,
-    /// Results by key.
+    /// Results by key; those at indexes up to `results_stored` may be missing.
     pub results: HashMap<IdempotencyKey, Finished>,
+    /// Results up to this index are kept apart (docs/checkpoints.md), so that the state stays small.
+    pub results_stored: OplogIndex,
     /// The invocation being executed.
     pub current: Option<Current>,
     /// Key of the latest started invocation.
@@ -183,6 +193,12 @@ impl WorkerState {
             Phase::Retrying => true,
             Phase::Suspended | Phase::Interrupted | Phase::Failed | Phase::Exited => false,
         }
+    }
+
+    /// Forgets results up to an index, which are kept apart from now on.
+    pub fn put_results_aside(&mut self, until: OplogIndex) {
+        self.results.retain(|_, finished| finished.outcome.index() > until);
+        self.results_stored = self.results_stored.max(until);
     }
 
     /// All updates in order of time, as the API shows them.
@@ -415,6 +431,8 @@ impl WorkerState {
 #[derive(Clone, Debug, Default)]
 pub struct Fold {
     state: WorkerState,
+    /// The state that the fold started from, if that was not an empty log.
+    base: Option<Box<WorkerState>>,
     /// Regions known from the pass before.
     known: Regions,
     found_skipped: Regions,
@@ -432,7 +450,30 @@ impl Fold {
     /// Goes on from a state that was folded before.
     pub fn from_state(state: WorkerState) -> Self {
         let known = state.skipped.clone();
-        Self { found_skipped: known.clone(), found_deleted: state.deleted.clone(), known, state, resumed: true }
+        Self {
+            found_skipped: known.clone(),
+            found_deleted: state.deleted.clone(),
+            known,
+            state,
+            resumed: true,
+            base: None,
+        }
+    }
+
+    /// As [`Self::from_state`]; if the fold has to be run again, it starts from this state, unless
+    /// entries up to it are taken back.
+    pub fn from_base(base: WorkerState) -> Self {
+        Self { base: Some(Box::new(base.clone())), ..Self::from_state(base) }
+    }
+
+    /// Forgets results up to an index, which are kept apart from now on.
+    pub fn put_results_aside(&mut self, until: OplogIndex) {
+        self.state.put_results_aside(until);
+    }
+
+    /// Takes a result in again that was kept apart.
+    pub fn recall(&mut self, key: IdempotencyKey, finished: Finished) {
+        self.state.results.entry(key).or_insert(finished);
     }
 
     /// Folds one more entry.
@@ -459,27 +500,33 @@ impl Fold {
             && self.found_deleted.iter().all(|(s, e)| self.state.deleted.covers(s, e))
     }
 
-    /// The state, if this pass knew all regions that it met; otherwise the fold to run again over
-    /// the whole log.
+    /// The state, if this pass knew all regions that it met; otherwise the fold to run again, over
+    /// the entries after its state.
     pub fn finish(self) -> Result<WorkerState, Fold> {
         if self.is_complete() {
             return Ok(self.state);
         }
-        if self.resumed {
+        let base = self.base.filter(|base| {
+            self.found_skipped.until(base.index) == base.skipped.until(base.index)
+                && self.found_deleted.until(base.index) == base.deleted.until(base.index)
+        });
+        if self.resumed && base.is_none() {
             // What the state leaves out because of a snapshot must not be left out from the start.
             return Err(Fold::new());
         }
+        let start = base.as_ref().map_or_else(WorkerState::default, |base| (**base).clone());
         let state = WorkerState {
             skipped: self.found_skipped.clone(),
             deleted: self.found_deleted.clone(),
-            ..WorkerState::default()
+            ..start
         };
         Err(Fold {
             state,
+            resumed: base.is_some(),
+            base,
             known: self.found_skipped.clone(),
             found_skipped: self.found_skipped,
             found_deleted: self.found_deleted,
-            resumed: false,
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::codec::{self, CodecError, wire};
 use crate::state::*;
 use crate::{Invocation, Payload, Regions};
 use bytes::Bytes;
-use emet_model::{IdempotencyKey, IndexedResource, OwnedResource, Timestamp, UpdateRecord};
+use emet_model::{IdempotencyKey, IndexedResource, OplogIndex, OwnedResource, Timestamp, UpdateRecord};
 use prost::Message;
 use std::collections::HashMap;
 
@@ -30,12 +30,18 @@ pub struct Summary {
 /// Encodes a state: all of it where that is small, else what it takes to show the worker.
 pub fn encode(state: &WorkerState) -> Bytes {
     if state.results.len() <= MAX_RESULTS {
-        let whole = framed(&to_wire(state, true));
+        let whole = framed(&to_wire(state, true, true));
         if whole.len() <= MAX_BYTES {
             return whole;
         }
     }
-    framed(&to_wire(state, false))
+    framed(&to_wire(state, false, false))
+}
+
+/// Encodes all of a state but its results, which are kept apart up to this index: so it stays small
+/// however long the log is.
+pub fn encode_without_results(state: &WorkerState, results_stored: OplogIndex) -> Bytes {
+    framed(&wire::WorkerState { results_stored, ..to_wire(state, true, false) })
 }
 
 fn framed(state: &wire::WorkerState) -> Bytes {
@@ -56,7 +62,7 @@ pub fn decode(bytes: &Bytes) -> Result<Option<Summary>, CodecError> {
 }
 
 /// All fields are named here and in [`from_wire`], so that none can be forgotten.
-fn to_wire(state: &WorkerState, whole: bool) -> wire::WorkerState {
+fn to_wire(state: &WorkerState, whole: bool, with_results: bool) -> wire::WorkerState {
     let WorkerState {
         index,
         create,
@@ -68,6 +74,7 @@ fn to_wire(state: &WorkerState, whole: bool) -> wire::WorkerState {
         pending_updates,
         finished_updates,
         results,
+        results_stored,
         current,
         last_key,
         retry_policy,
@@ -84,7 +91,7 @@ fn to_wire(state: &WorkerState, whole: bool) -> wire::WorkerState {
         phase,
     } = state;
     let results: Vec<_> =
-        if whole { results.iter().map(result_to_wire).collect() } else { Vec::new() };
+        if with_results { results.iter().map(result_to_wire).collect() } else { Vec::new() };
     wire::WorkerState {
         index: *index,
         whole,
@@ -97,6 +104,7 @@ fn to_wire(state: &WorkerState, whole: bool) -> wire::WorkerState {
         pending_updates: pending_updates.iter().map(|u| update_to_wire(u, whole)).collect(),
         finished_updates: finished_updates.iter().map(finished_to_wire).collect(),
         results,
+        results_stored: *results_stored,
         current: current.as_ref().map(|c| wire::CurrentState {
             idempotency_key: c.key.0.clone(),
             index: c.index,
@@ -144,6 +152,7 @@ fn from_wire(wire: wire::WorkerState) -> Result<Summary, CodecError> {
             .into_iter()
             .map(result_from_wire)
             .collect::<Result<HashMap<_, _>, _>>()?,
+        results_stored: wire.results_stored,
         current: wire.current.map(|c| Current {
             key: IdempotencyKey(c.idempotency_key),
             index: c.index,

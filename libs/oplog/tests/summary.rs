@@ -112,7 +112,30 @@ proptest! {
         let cached = summary::decode(&cached).unwrap().unwrap();
         prop_assert!(cached.whole);
         prop_assert_eq!(cached.state.index, cut as u64);
-        prop_assert_eq!(fold(Fold::from_state(cached.state), &log), whole);
+        prop_assert_eq!(fold(Fold::from_state(cached.state.clone()), &log), whole.clone());
+        prop_assert_eq!(fold(Fold::from_base(cached.state), &log), whole);
+    }
+
+    #[test]
+    fn results_that_are_kept_apart_count_until_they_are_taken_back(kinds in prop::collection::vec(kind(), 0..60), cut in 0.0f64..1.0) {
+        let log = log(kinds);
+        let whole = fold(Fold::new(), &log);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "small")]
+        let cut = ((log.len() as f64 * cut) as usize).max(1);
+        let before = fold(Fold::new(), &log[..cut]);
+        let apart = before.results.clone();
+        let stored = summary::decode(&summary::encode_without_results(&before, cut as u64)).unwrap().unwrap();
+        prop_assert!(stored.whole && stored.state.results.is_empty());
+        let mut after = fold(Fold::from_base(stored.state), &log);
+        for n in 0..6u8 {
+            let key = IdempotencyKey(format!("k{n}"));
+            let counts = |index| index <= after.results_stored && !after.deleted.contains(index);
+            let kept = apart.get(&key).copied().filter(|finished| counts(finished.outcome.index()));
+            prop_assert_eq!(after.results.get(&key).copied().or(kept), whole.results.get(&key).copied());
+        }
+        after.results.clone_from(&whole.results);
+        after.results_stored = 0;
+        prop_assert_eq!(after, whole);
     }
 }
 

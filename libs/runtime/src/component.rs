@@ -1,15 +1,17 @@
 //! Component versions that are ready to be instantiated.
 
 use crate::WorkerCtx;
+use crate::checkpoint::{Base, REMADE};
 use crate::engine::artefact_tag;
 use bytes::Bytes;
 use emet_api::Components;
-use emet_model::{Component as Metadata, VersionedComponentId, WorkerError};
+use emet_checkpoint::{Plan, Verdict, rewrite};
+use emet_model::{Component as Metadata, ComponentType, VersionedComponentId, WorkerError};
 use emet_storage::BlobStore;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::OnceCell;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
@@ -22,6 +24,33 @@ pub struct Prepared {
     /// What is known of it.
     pub metadata: Metadata,
     pub(crate) pre: InstancePre<WorkerCtx>,
+    /// What was added to the component; none if its state cannot be saved.
+    pub(crate) plan: Option<Arc<Plan>>,
+    /// A fresh instance's state, once there was one; none if it depends on the worker.
+    base: OnceLock<Option<Arc<Base>>>,
+}
+
+impl Prepared {
+    /// The state of a fresh instance, if it is the same for every worker.
+    pub(crate) fn base(&self) -> Option<&Arc<Base>> {
+        self.base.get().and_then(Option::as_ref)
+    }
+
+    /// Whether the state of a fresh instance is still to be read.
+    pub(crate) fn needs_base(&self) -> bool {
+        self.plan.is_some() && self.base.get().is_none()
+    }
+
+    /// Keeps the state of a fresh instance.
+    pub(crate) fn set_base(&self, base: Option<Base>) {
+        // Another instance may have been as quick: both are the same.
+        drop(self.base.set(base.map(Arc::new)));
+    }
+
+    /// Whether the state of an instance can be saved.
+    pub fn supports_checkpoints(&self) -> bool {
+        self.plan.is_some() && self.base.get().is_none_or(Option::is_some)
+    }
 }
 
 type Slot = Arc<OnceCell<Arc<Prepared>>>;
@@ -31,6 +60,8 @@ pub struct ComponentCache {
     engine: Engine,
     linker: Linker<WorkerCtx>,
     tag: String,
+    /// Whether components are rewritten for checkpoints.
+    rewriting: bool,
     blobs: Arc<dyn BlobStore>,
     components: Arc<dyn Components>,
     ready: Mutex<HashMap<VersionedComponentId, Slot>>,
@@ -39,15 +70,28 @@ pub struct ComponentCache {
 /// Where the compiled form of a binary is kept: it depends on the content, the engine and its
 /// configuration.
 fn artefact_key(digest: &str, tag: &str) -> String {
-    format!("artefacts/{digest}/{tag}.cwasm")
+    format!("artefacts/{digest}/{tag}.artefact")
 }
 
 impl ComponentCache {
     /// A cache over the stores.
     pub fn new(engine: Engine, blobs: Arc<dyn BlobStore>, components: Arc<dyn Components>) -> wasmtime::Result<Self> {
         let linker = crate::host::linker(&engine)?;
-        let tag = artefact_tag(&engine);
-        Ok(Self { engine, linker, tag, blobs, components, ready: Mutex::new(HashMap::new()) })
+        let tag = format!("{}-{}", artefact_tag(&engine), emet_checkpoint::VERSION);
+        Ok(Self { engine, linker, tag, rewriting: true, blobs, components, ready: Mutex::new(HashMap::new()) })
+    }
+
+    /// The cache, with components compiled as they were uploaded: without checkpoints.
+    #[must_use]
+    pub fn without_checkpoints(mut self) -> Self {
+        self.tag = artefact_tag(&self.engine);
+        self.rewriting = false;
+        self
+    }
+
+    /// What an instance depends on beside the component's content.
+    pub fn tag(&self) -> &str {
+        &self.tag
     }
 
     /// The engine.
@@ -75,20 +119,21 @@ impl ComponentCache {
     async fn prepare(&self, id: VersionedComponentId) -> Result<Arc<Prepared>, WorkerError> {
         let found = self.components.get(id.component_id, Some(id.version)).await;
         let metadata = found.map_err(|e| WorkerError::ComponentDownloadFailed { component_id: id, reason: e.to_string() })?;
-        let component = self.load(&metadata).await?;
+        let (component, plan) = self.load(&metadata).await?;
         let parse_failed = |e: wasmtime::Error| WorkerError::ComponentParseFailed { component_id: id, reason: format!("{e:#}") };
         let linker = crate::host::link_component(&self.linker, &component, &metadata).map_err(parse_failed)?;
         let pre = linker.instantiate_pre(&component).map_err(parse_failed)?;
-        Ok(Arc::new(Prepared { metadata, pre }))
+        let plan = plan.filter(|_| metadata.component_type == ComponentType::Durable).map(Arc::new);
+        Ok(Arc::new(Prepared { metadata, pre, plan, base: OnceLock::new() }))
     }
 
-    async fn load(&self, metadata: &Metadata) -> Result<Component, WorkerError> {
+    async fn load(&self, metadata: &Metadata) -> Result<(Component, Option<Plan>), WorkerError> {
         let id = metadata.versioned_component_id;
         let failed = |reason: String| WorkerError::ComponentDownloadFailed { component_id: id, reason };
         let key = artefact_key(&metadata.wasm_digest, &self.tag);
         if let Some(artefact) = self.blobs.get(&key).await.map_err(|e| failed(e.to_string()))? {
             match open_artefact(&self.engine, &artefact) {
-                Ok(component) => return Ok(component),
+                Ok(opened) => return Ok(opened),
                 Err(error) => tracing::warn!(%key, %error, "a compiled artefact cannot be used; compiling again"),
             }
         }
@@ -99,10 +144,16 @@ impl ComponentCache {
 
     /// Compiles a binary and keeps the artefact. Called after an upload, and where one is missing.
     pub async fn compile(&self, digest: &str, wasm: Bytes) -> Result<Bytes, String> {
-        let engine = self.engine.clone();
-        let compiled = tokio::task::spawn_blocking(move || engine.precompile_component(&wasm));
-        let code = compiled.await.map_err(|e| e.to_string())?.map_err(|e| format!("{e:#}"))?;
-        let artefact: Bytes = [Sha256::digest(&code).as_slice(), &code].concat().into();
+        let (engine, rewriting) = (self.engine.clone(), self.rewriting);
+        let compiled = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, String> {
+            // What was added may exceed a limit of the engine that the component itself keeps.
+            let rewritten = if rewriting { Some(make_artefact(&engine, &wasm, true)?) } else { None };
+            match rewritten.filter(|artefact| open_artefact(&engine, artefact).is_ok()) {
+                Some(artefact) => Ok(artefact),
+                None => make_artefact(&engine, &wasm, false),
+            }
+        });
+        let artefact: Bytes = compiled.await.map_err(|e| e.to_string())??.into();
         let key = artefact_key(digest, &self.tag);
         self.blobs.put(&key, artefact.clone()).await.map_err(|e| e.to_string())?;
         Ok(artefact)
@@ -112,13 +163,30 @@ impl ComponentCache {
 /// Bytes of the checksum in front of the code.
 const CHECKSUM: usize = 32;
 
-fn open_artefact(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<Component> {
-    let (checksum, code) = artefact.split_at_checked(CHECKSUM).ok_or_else(|| wasmtime::format_err!("it is too short"))?;
-    wasmtime::ensure!(Sha256::digest(code).as_slice() == checksum, "its checksum is wrong");
+/// A component and what was added to it: checksum, length of the plan, plan as JSON, code.
+fn make_artefact(engine: &Engine, wasm: &[u8], rewriting: bool) -> Result<Vec<u8>, String> {
+    let verdict = if rewriting { rewrite(wasm, REMADE) } else { Verdict::Refused(String::new()) };
+    let (wasm, plan) = match &verdict {
+        Verdict::Supported { wasm, plan } => (wasm.as_slice(), Some(plan)),
+        Verdict::Refused(_) => (wasm, None),
+    };
+    let code = engine.precompile_component(wasm).map_err(|e| format!("{e:#}"))?;
+    let plan = serde_json::to_vec(&plan).map_err(|e| e.to_string())?;
+    let length = u32::try_from(plan.len()).map_err(|e| e.to_string())?;
+    let content = [&length.to_le_bytes()[..], &plan, &code].concat();
+    Ok([Sha256::digest(&content).as_slice(), &content].concat())
+}
+
+fn open_artefact(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<(Component, Option<Plan>)> {
+    let too_short = || wasmtime::format_err!("it is too short");
+    let (checksum, content) = artefact.split_at_checked(CHECKSUM).ok_or_else(too_short)?;
+    wasmtime::ensure!(Sha256::digest(content).as_slice() == checksum, "its checksum is wrong");
+    let (length, rest) = content.split_first_chunk::<4>().ok_or_else(too_short)?;
+    let (plan, code) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length))?).ok_or_else(too_short)?;
+    let plan: Option<Plan> = serde_json::from_slice(plan).map_err(|e| wasmtime::format_err!("its plan cannot be read: {e}"))?;
     #[allow(unsafe_code, reason = "the only way to load compiled code; the artefact was made by `compile` and its checksum is right")]
     // SAFETY: the bytes come from this engine's `precompile_component`: the store is written by
     // executors only, the checksum excludes damage, and the key names engine and configuration.
-    unsafe {
-        Component::deserialize(engine, code)
-    }
+    let component = unsafe { Component::deserialize(engine, code)? };
+    Ok((component, plan))
 }

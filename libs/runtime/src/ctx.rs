@@ -1,5 +1,6 @@
 //! What belongs to a loaded worker beside its memory: the state of its host functions.
 
+use crate::checkpoint::HostState;
 use crate::files::WorkerFiles;
 use crate::host::golem::Spans;
 use crate::host::http::{Exchanges, Hooks};
@@ -57,6 +58,8 @@ pub struct WorkerCtx {
     pub(crate) read_only: HashSet<(u64, u64)>,
     /// Linear memory granted so far, in bytes.
     pub(crate) memory: MemoryAccount,
+    /// What passes between the host and what was added to the component.
+    pub(crate) checkpoint: HostState,
 }
 
 impl WorkerCtx {
@@ -128,6 +131,7 @@ impl WorkerCtx {
             log_streams: HashMap::new(),
             read_only,
             memory,
+            checkpoint: HostState::default(),
             node,
         })
     }

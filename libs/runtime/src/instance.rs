@@ -2,6 +2,7 @@
 
 use crate::component::Prepared;
 use crate::ctx::WorkerCtx;
+use crate::engine::EPOCH;
 use crate::resources::{GuestResources, IndexKey};
 use crate::vals;
 use emet_model::{WorkerError, incoming_http};
@@ -9,6 +10,7 @@ use emet_oplog::EntryKind;
 use emet_values::{FunctionName, FunctionRef, FunctionType, ResolvedFunction, Value, Wit, wave};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::component::{Func, Instance as WasmInstance, Val};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -19,10 +21,10 @@ const MAX_LIFTED: usize = 256 << 20;
 
 /// A worker in memory.
 pub struct Instance {
-    store: Store<WorkerCtx>,
-    instance: WasmInstance,
-    prepared: Arc<Prepared>,
-    resources: GuestResources,
+    pub(crate) store: Store<WorkerCtx>,
+    pub(crate) instance: WasmInstance,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) resources: GuestResources,
     functions: HashMap<String, Arc<Export>>,
 }
 
@@ -42,9 +44,43 @@ impl Instance {
         store.set_max_component_handles(MAX_HANDLES);
         store.set_hostcall_fuel(MAX_LIFTED);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| Ok(on_epoch(store.data())));
+        store.epoch_deadline_callback(|mut store| {
+            store.data_mut().checkpoint.ticks += 1;
+            Ok(on_epoch(store.data()))
+        });
         let instance = prepared.pre.instantiate_async(&mut store).await?;
-        Ok(Self { store, instance, prepared, resources: GuestResources::new(uri), functions: HashMap::new() })
+        let mut this = Self { store, instance, prepared, resources: GuestResources::new(uri), functions: HashMap::new() };
+        if this.prepared.needs_base() {
+            this.read_base().await?;
+        }
+        Ok(this)
+    }
+
+    /// Keeps the state of this fresh instance for telling others against it, unless its
+    /// initialisation has already dealt with the host.
+    async fn read_base(&mut self) -> wasmtime::Result<()> {
+        let Some(plan) = self.prepared.plan.clone() else { return Ok(()) };
+        let mut access = self.access();
+        let (highest,): (u32,) = access.invoke("highest", ()).await?;
+        let untouched = highest == 0 && !access.store.data().journal.is_touched();
+        let base = if untouched { Some(access.base(&plan).await?) } else { None };
+        self.prepared.set_base(base);
+        Ok(())
+    }
+
+    /// The component version.
+    pub fn metadata(&self) -> &emet_model::Component {
+        &self.prepared.metadata
+    }
+
+    /// How long the guest has executed code, in steps of [`EPOCH`], replay included.
+    pub fn ran(&self) -> Duration {
+        EPOCH * self.ctx_ref().checkpoint.ticks
+    }
+
+    /// Starts [`Self::ran`] over.
+    pub fn reset_ran(&mut self) {
+        self.ctx().checkpoint.ticks = 0;
     }
 
     /// State of the host functions.

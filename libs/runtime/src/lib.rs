@@ -17,6 +17,7 @@ mod resources;
 mod stop;
 mod vals;
 
+pub mod checkpoint;
 pub mod engine;
 pub mod files;
 pub mod host;

@@ -64,6 +64,25 @@ impl GuestResources {
         if uri == self.uri { Ok(id) } else { Err("cannot resolve handle belonging to a different worker".into()) }
     }
 
+    /// All that callers hold.
+    pub(crate) fn live(&self) -> Vec<(u64, ResourceAny)> {
+        self.live.iter().map(|(id, resource)| (*id, *resource)).collect()
+    }
+
+    /// The next id, and the names of resources, in order.
+    pub(crate) fn saved(&self) -> (u64, impl Iterator<Item = (IndexKey, u64)> + use<>) {
+        let mut indexed: Vec<(IndexKey, u64)> = self.indexed.iter().map(|(key, id)| (key.clone(), *id)).collect();
+        indexed.sort_unstable_by(|(a, _), (b, _)| (&a.resource, &a.parameters).cmp(&(&b.resource, &b.parameters)));
+        (self.next, indexed.into_iter())
+    }
+
+    /// Takes over what was saved.
+    pub(crate) fn restore(&mut self, next: u64, live: Vec<(u64, ResourceAny)>, indexed: impl Iterator<Item = (IndexKey, u64)>) {
+        self.next = next;
+        self.live = live.into_iter().collect();
+        self.indexed = indexed.collect();
+    }
+
     /// Gives an owned resource away: the handle is spent.
     pub(crate) fn give(&mut self, id: u64) -> Result<ResourceAny, String> {
         self.remove(id).ok_or_else(|| "resource not found".into())

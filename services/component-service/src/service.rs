@@ -5,7 +5,7 @@ use crate::archive::{self, Content};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{ComponentError, Components, NewComponent};
-use emet_model::{Component, ComponentId, ComponentVersion, InitialFile, Timestamp, VersionedComponentId};
+use emet_model::{CheckpointSupport, Component, ComponentId, ComponentVersion, InitialFile, Timestamp, VersionedComponentId};
 use emet_storage::{Batch, BlobStore, KvStore};
 use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
@@ -135,11 +135,12 @@ async fn read_upload(id: VersionedComponentId, name: &str, upload: &NewComponent
     let (wasm, files) = (upload.wasm.clone(), upload.files.clone());
     let read = tokio::task::spawn_blocking(move || {
         let metadata = analyse(&wasm).map_err(|reason| ComponentError::Invalid(vec![format!("Invalid component: {reason}")]))?;
+        let checkpoints = checkpoint_support(&wasm)?;
         let digest: String = Sha256::digest(&wasm).iter().map(|b| format!("{b:02x}")).collect();
         let files = files.map(|(archive, permissions)| archive::unpack(&archive, &permissions)).transpose()?;
-        Ok((metadata, digest, files))
+        Ok((metadata, checkpoints, digest, files))
     });
-    let (mut metadata, wasm_digest, files) = read.await.map_err(internal)??;
+    let (mut metadata, checkpoints, wasm_digest, files) = read.await.map_err(internal)??;
     metadata.dynamic_linking = upload.dynamic_linking.clone();
     let component = Component {
         versioned_component_id: id,
@@ -151,8 +152,22 @@ async fn read_upload(id: VersionedComponentId, name: &str, upload: &NewComponent
         files: files.iter().flatten().map(|(file, _)| file.clone()).collect::<Vec<InitialFile>>(),
         wasm_digest,
         installed_plugins: Vec::new(),
+        checkpoints: Some(checkpoints),
     };
     Ok((component, files))
+}
+
+/// Whether the state of workers can be saved; names that this takes are refused.
+fn checkpoint_support(wasm: &[u8]) -> Result<CheckpointSupport, ComponentError> {
+    if let Some(name) = emet_checkpoint::reserved_name(wasm) {
+        let reason = format!("Invalid component: the name {name} is reserved; names must not start with {}", emet_checkpoint::PREFIX);
+        return Err(ComponentError::Invalid(vec![reason]));
+    }
+    // Which resources the host can make again does not matter for this answer.
+    Ok(match emet_checkpoint::rewrite(wasm, &[]) {
+        emet_checkpoint::Verdict::Supported { .. } => CheckpointSupport { supported: true, reason: None },
+        emet_checkpoint::Verdict::Refused(reason) => CheckpointSupport { supported: false, reason: Some(reason) },
+    })
 }
 
 #[async_trait]

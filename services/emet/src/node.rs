@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use emet_api::{Components, Workers};
 use emet_config::HumanDuration;
 use emet_model::RetryPolicy;
+use emet_runtime::checkpoint::CheckpointMode;
 use emet_runtime::network::{Network, NetworkPolicy};
 use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node, Promises, engine};
 use emet_worker_executor::{ExecutorOptions, Stores};
@@ -22,6 +23,9 @@ pub(crate) struct NodeArgs {
     /// Waiting for a time that is further away than this gives a worker's memory up.
     #[arg(long, env = "EMET_SUSPEND_AFTER", default_value = "10s", value_name = "DURATION")]
     suspend_after: HumanDuration,
+    /// When checkpoints are taken: off, on, or always (after every invocation, for tests).
+    #[arg(long, env = "EMET_CHECKPOINTS", default_value = "off")]
+    checkpoints: CheckpointMode,
     /// Networks that guests may not reach, such as 10.0.0.0/8; repeatable.
     #[arg(long, env = "EMET_NETWORK_DENY", value_delimiter = ',')]
     network_deny: Vec<Network>,
@@ -59,6 +63,8 @@ impl NodeArgs {
         policy: NetworkPolicy,
     ) -> Result<NewNode> {
         let cache = component_cache(self.max_loaded, stores, components.clone())?;
+        let off = self.checkpoints == CheckpointMode::Off;
+        let cache = if off { cache.without_checkpoints() } else { cache };
         // What an earlier process left behind is of no use: workers rebuild their directories.
         drop(std::fs::remove_dir_all(work_dir));
         std::fs::create_dir_all(work_dir)
@@ -87,7 +93,11 @@ impl NodeArgs {
     }
 
     pub(crate) fn executor_options(&self) -> ExecutorOptions {
-        ExecutorOptions { max_loaded: self.max_loaded as usize, ..ExecutorOptions::default() }
+        ExecutorOptions {
+            max_loaded: self.max_loaded as usize,
+            checkpoints: self.checkpoints,
+            ..ExecutorOptions::default()
+        }
     }
 }
 

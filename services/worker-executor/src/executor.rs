@@ -1,6 +1,7 @@
 //! The executor: finds or makes the actor of a worker, and hands requests to it.
 
 use crate::actor::{Actor, Arrival, Command, Done, Reply, ReplyTo, SHUTDOWN, Visible};
+use crate::checkpoints::Checkpoints;
 use crate::ownership::Ownership;
 use crate::timers::Timers;
 use crate::{calls, metadata};
@@ -11,6 +12,7 @@ use emet_model::{
     WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
+use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
@@ -59,11 +61,13 @@ pub struct ExecutorOptions {
     pub max_loaded: usize,
     /// Unfinished workers loaded at the same time after a start.
     pub recovery_parallelism: usize,
+    /// When checkpoints are taken.
+    pub checkpoints: CheckpointMode,
 }
 
 impl Default for ExecutorOptions {
     fn default() -> Self {
-        Self { max_loaded: 1000, recovery_parallelism: 16 }
+        Self { max_loaded: 1000, recovery_parallelism: 16, checkpoints: CheckpointMode::default() }
     }
 }
 
@@ -78,6 +82,8 @@ pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) log: Arc<dyn LogStore>,
     pub(crate) cache: ComponentCache,
+    pub(crate) checkpoints: CheckpointStore,
+    mode: CheckpointMode,
     components: Arc<dyn Components>,
     known: Mutex<HashMap<VersionedComponentId, Arc<Component>>>,
     actors: Mutex<HashMap<WorkerId, Slot>>,
@@ -136,6 +142,8 @@ impl Executor {
         let shared = Arc::new_cyclic(|this| Shared {
             components: node.components.clone(),
             timers: Timers::new(stores.kv.clone()),
+            checkpoints: CheckpointStore::new(stores.blobs, stores.kv, stores.log.clone()),
+            mode: options.checkpoints,
             log: stores.log,
             cache,
             known: Mutex::new(HashMap::new()),
@@ -414,7 +422,9 @@ impl Shared {
         }
         let (sender, mailbox) = mpsc::unbounded_channel();
         let visible = Arc::new(Visible::default());
-        let actor = Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox, fresh);
+        let checkpoints = Checkpoints::new(self.mode, self.checkpoints.clone());
+        let actor =
+            Actor::new(self.arc()?, writer.clone(), visible.clone(), mailbox, checkpoints, fresh);
         tokio::spawn(actor.run());
         Ok(Handle { sender, writer, visible, used: Arc::default() })
     }
@@ -490,7 +500,10 @@ impl Shared {
     /// Removes everything that belongs to a worker.
     pub(crate) async fn delete_stored(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         let epoch = self.ownership.epoch(worker)?;
+        self.checkpoints.delete(worker).await?;
         self.log.delete(&log_key(worker), epoch).await.map_err(|e| log_failure(&e))?;
+        // Results that were kept apart go after the log, which relies on them.
+        self.checkpoints.delete_results(worker).await?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
         self.node
             .blobs

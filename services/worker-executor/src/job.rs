@@ -3,11 +3,15 @@
 //! A job owns the instance while it runs. It can be dropped at any point: what the guest did is in
 //! the log writer, and the log is what the worker is rebuilt from.
 
+use crate::actor::Reply;
+use crate::checkpoints::fitting;
 use crate::executor::Shared;
 use crate::observe;
+use emet_api::Verification;
 use emet_engine::{Load, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
 use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
+use emet_runtime::checkpoint::Checkpoint;
 use emet_runtime::files::WorkerFiles;
 use emet_runtime::log::{Journal, OplogWriter};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, WorkerCtx};
@@ -31,6 +35,8 @@ pub(crate) enum Job {
     Call(Invocation),
     /// Save the state for a manual update.
     Snapshot,
+    /// Compare the instance with a replay of the whole log.
+    Verify(Reply<Verification>),
 }
 
 /// How a job ended.
@@ -39,6 +45,8 @@ pub(crate) enum Ended {
     Ready,
     /// Snapshot of the state.
     Snapshot(Result<Vec<u8>, String>),
+    /// The comparison was answered.
+    Verified,
     /// The worker cannot be made ready; its log is as it was.
     NotLoaded(WorkerError),
     /// The instance waits for a time or a promise and was given up.
@@ -70,19 +78,22 @@ pub(crate) struct Scene {
     /// Whether the instance starts from its initial state, without replay.
     pub(crate) ephemeral: bool,
     pub(crate) answers: Answers,
+    /// The newest checkpoint, for a load.
+    pub(crate) checkpoint: Option<Checkpoint>,
 }
 
 impl Scene {
     /// Runs a job. The instance comes back if it can be used again.
-    pub(crate) async fn run(self, loaded: Option<Loaded>, job: Job) -> (Option<Loaded>, Ended) {
+    pub(crate) async fn run(mut self, loaded: Option<Loaded>, job: Job) -> (Option<Loaded>, Ended) {
         let mut loaded = loaded;
         let ended = match job {
             Job::Load => self.load(&mut loaded).await,
             Job::Call(invocation) => self.start(&mut loaded, invocation).await,
             Job::Snapshot => self.snapshot(&mut loaded).await,
+            Job::Verify(reply) => self.verify(&mut loaded, reply).await,
         };
         match ended {
-            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)))) => (loaded, ended),
+            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)) | Ended::Verified)) => (loaded, ended),
             Ok(ended) => (None, ended),
             Err(error) => {
                 let ended = self.classify(&error);
@@ -93,7 +104,7 @@ impl Scene {
 
     /// Loads the worker and replays its log up to the end, and beyond it if it ends in the middle
     /// of an invocation.
-    async fn load(&self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
+    async fn load(&mut self, slot: &mut Option<Loaded>) -> wasmtime::Result<Ended> {
         if self.ephemeral
             && let Some(ended) = self.start_afresh()
         {
@@ -105,20 +116,76 @@ impl Scene {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
         };
-        let place = self.shared.place().await;
-        let ctx = match self.context(&prepared, &plan, target).await {
+        let mut place = self.shared.place().await;
+        if let Some((instance, _)) = self.restore(&prepared, &plan, target).await {
+            let loaded = slot.insert(Loaded { instance, _place: place });
+            match self.traced_replay(&mut loaded.instance).await {
+                Err(error) if matches!(Stop::find(&error), Some(Stop::Diverged { .. })) => {
+                    tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; the whole log is replayed");
+                }
+                ended => return ended,
+            }
+            *slot = None;
+            place = self.shared.place().await;
+        }
+        let instance = match self.fresh(prepared, &plan, target).await? {
+            Ok(instance) => instance,
+            Err(ended) => return Ok(ended),
+        };
+        let loaded = slot.insert(Loaded { instance, _place: place });
+        self.traced_replay(&mut loaded.instance).await
+    }
+
+    async fn traced_replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
+        self.replay(instance).instrument(emet_telemetry::span!("replay", emet.replay = true)).await
+    }
+
+    /// An instance at the start of the log, of which this is the last index to be replayed.
+    pub(crate) async fn fresh(
+        &self,
+        prepared: Arc<Prepared>,
+        plan: &Load,
+        target: OplogIndex,
+    ) -> wasmtime::Result<Result<Instance, Ended>> {
+        let ctx = match self.context(&prepared, plan, target, None).await {
             Ok(ctx) => ctx,
-            Err(error) => return Ok(Ended::NotLoaded(error)),
+            Err(error) => return Ok(Err(Ended::NotLoaded(error))),
         };
         let mut instance = match Instance::new(prepared, ctx).await {
             Ok(instance) => instance,
-            Err(error) => return self.not_instantiated(error),
+            Err(error) => return self.not_instantiated(error).map(Err),
         };
         if plan.snapshot.is_some() {
-            self.load_snapshot(&mut instance, &plan).await?;
+            self.load_snapshot(&mut instance, plan).await?;
         }
-        let loaded = slot.insert(Loaded { instance, _place: place });
-        self.replay(&mut loaded.instance).instrument(emet_telemetry::span!("replay", emet.replay = true)).await
+        Ok(Ok(instance))
+    }
+
+    /// An instance with the state of the newest checkpoint that fits, and its index; none if there
+    /// is none.
+    pub(crate) async fn restore(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        plan: &Load,
+        target: OplogIndex,
+    ) -> Option<(Instance, OplogIndex)> {
+        let (store, tag) = (&self.shared.checkpoints, self.shared.cache.tag());
+        let found = self.checkpoint.take();
+        let checkpoint = fitting(store, &self.writer, found, plan, prepared, tag).await?;
+        let index = checkpoint.binding.index;
+        let restored = match self.context(prepared, plan, target, Some(&checkpoint)).await {
+            Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint)
+                .await
+                .map_err(|e| format!("{e:#}")),
+            Err(error) => Err(error.to_string()),
+        };
+        match restored {
+            Ok(instance) => Some((instance, index)),
+            Err(reason) => {
+                tracing::warn!(worker = %self.writer.worker, index, %reason, "a checkpoint cannot be used; the log is replayed");
+                None
+            }
+        }
     }
 
     /// What to load, and the last index that replay has to read. Everything up to it is in the
@@ -169,13 +236,25 @@ impl Scene {
         }))
     }
 
-    async fn context(&self, prepared: &Prepared, plan: &Load, target: OplogIndex) -> Result<WorkerCtx, WorkerError> {
+    /// The context of an instance, with the files of a checkpoint or else the initial ones.
+    async fn context(
+        &self,
+        prepared: &Prepared,
+        plan: &Load,
+        target: OplogIndex,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
         let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
-        let placed = files.place(&prepared.metadata.files, node.blobs.as_ref()).await;
-        let read_only = placed.map_err(|(path, reason)| {
-            WorkerError::InitialComponentFileDownloadFailed { path, reason }
-        })?;
+        let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
+        let read_only = match checkpoint {
+            Some(checkpoint) => {
+                files.restore(checkpoint, initial, blobs).await.map_err(WorkerError::unknown)?
+            }
+            None => files.place(initial, blobs).await.map_err(|(path, reason)| {
+                WorkerError::InitialComponentFileDownloadFailed { path, reason }
+            })?,
+        };
         let (create, memory) = self.writer.with_state(|s| (s.create.clone(), s.memory));
         let create = create.ok_or_else(|| {
             WorkerError::unknown("the oplog does not start with the creation of the worker")
@@ -221,7 +300,7 @@ impl Scene {
         Ok(())
     }
 
-    async fn replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
+    pub(crate) async fn replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
         loop {
             let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
             match entry.kind {

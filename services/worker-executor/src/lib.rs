@@ -6,6 +6,7 @@
 
 mod actor;
 mod calls;
+mod checkpoints;
 mod executor;
 mod files;
 mod firing;
@@ -20,6 +21,7 @@ mod observe;
 mod public;
 mod search;
 mod timers;
+mod verify;
 mod workers;
 
 pub use executor::{Executor, ExecutorOptions, Stores};

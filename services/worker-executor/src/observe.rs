@@ -57,7 +57,7 @@ impl Drop for Attempt {
 
 fn outcome(ended: &Ended) -> &'static str {
     match ended {
-        Ended::Ready | Ended::Snapshot(_) => "completed",
+        Ended::Ready | Ended::Snapshot(_) | Ended::Verified => "completed",
         Ended::Suspended(_) => "suspended",
         Ended::Restart => "restarted",
         Ended::Exited => "exited",
@@ -94,6 +94,7 @@ pub(crate) fn span(job: &Job, writer: &OplogWriter, direct: Option<&Invocation>)
             Span::none()
         }
         Job::Snapshot => span!("snapshot", worker = %writer.worker),
+        Job::Verify(_) => span!("verify", worker = %writer.worker),
     }
 }
 

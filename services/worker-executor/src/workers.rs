@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
     Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage,
-    OplogPosition, RevertTarget, Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
@@ -167,6 +167,10 @@ impl Workers for Executor {
         self.shared.promises().forget_waiters(&promise, &woken).await?;
         // Whoever is told that it failed completes the promise again, which wakes the rest.
         failed.map_or(Ok(completed), Err)
+    }
+
+    async fn verify(&self, worker: WorkerId) -> Result<Verification, WorkerError> {
+        self.shared.ask(&worker, || None, Command::Verify).await
     }
 
     async fn revert(&self, worker: WorkerId, target: RevertTarget) -> Result<(), WorkerError> {

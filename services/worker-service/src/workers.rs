@@ -9,7 +9,7 @@ use emet_api::rest::{
     CancelResponse, CompleteParameters, ForkWorkerRequest, UpdateWorkerRequest,
     WorkerCreationRequest, WorkerCreationResponse, WorkersMetadataRequest,
 };
-use emet_api::{Cursor, RevertTarget, WorkerPage};
+use emet_api::{Cursor, RevertTarget, Verification, WorkerPage};
 use emet_model::{IdempotencyKey, PromiseId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata};
 
 /// Page size of an enumeration that names none.
@@ -75,6 +75,13 @@ fn history() -> Vec<Endpoint> {
             .named("revertWorker", "Forgets the end of a worker's history.")
             .body("RevertWorkerTarget")
             .answers("{}"),
+        post("/v1/components/{component_id}/workers/{worker_name}/verify", verify)
+            .named(
+                "verifyWorker",
+                "Compares a worker and its newest checkpoint with a replay of its whole log. An \
+                 extension: the original API has no such endpoint.",
+            )
+            .answers("Verification"),
         delete_of(
             "/v1/components/{component_id}/workers/{worker_name}/invocations/{idempotency_key}",
             cancel,
@@ -199,6 +206,10 @@ async fn revert(
 ) -> Answer<Empty> {
     app.workers.revert(worker, target).await?;
     done()
+}
+
+async fn verify(State(app): State<App>, WorkerPath(worker): WorkerPath) -> Answer<Verification> {
+    Ok(Json(app.workers.verify(worker).await?))
 }
 
 async fn cancel(State(app): State<App>, segments: Segments) -> Answer<CancelResponse> {

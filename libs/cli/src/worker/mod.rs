@@ -103,6 +103,12 @@ pub enum Command {
     Files(files::Command),
     /// Make a new worker from the beginning of another one's history.
     Fork(history::ForkArgs),
+    /// Replay the whole history of a worker and compare the state with the present one, and with
+    /// that of its newest checkpoint.
+    Verify {
+        #[command(flatten)]
+        worker: Name,
+    },
 }
 
 /// A worker: one word or two.
@@ -142,5 +148,6 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Oplog(args) => history::oplog(context, args).await,
         Command::Files(command) => files::run(context, command).await,
         Command::Fork(args) => history::fork(context, args).await,
+        Command::Verify { worker } => history::verify(context, &worker).await,
     }
 }

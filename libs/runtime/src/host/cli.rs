@@ -60,10 +60,18 @@ impl WorkerCtx {
 
     /// A stream whose writes become log entries: `wasi:io/streams` knows it by its place in the
     /// side table.
-    fn output(&mut self, level: LogLevel) -> wasmtime::Result<Resource<DynOutputStream>> {
+    pub(crate) fn output(&mut self, level: LogLevel) -> wasmtime::Result<Resource<DynOutputStream>> {
         let stream: DynOutputStream = Box::new(Sink);
         let stream = self.table.push(stream)?;
         self.log_streams.insert(stream.rep(), level);
+        Ok(stream)
+    }
+
+    /// The stream of standard input, which is empty.
+    pub(crate) fn input(&mut self) -> wasmtime::Result<Resource<DynInputStream>> {
+        let stream: DynInputStream = Box::new(NoInput);
+        let stream = self.table.push(stream)?;
+        self.checkpoint.stdin.insert(stream.rep());
         Ok(stream)
     }
 }
@@ -111,10 +119,7 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
         "exit-with-code" => |_ctx, _code: u8| Err::<(), _>(wasmtime::Error::from(Stop::Exit));
     });
     functions!(linker, &wasi("cli/stdin"), {
-        "get-stdin" => |ctx| {
-            let stream: DynInputStream = Box::new(NoInput);
-            Ok((ctx.table.push(stream)?,))
-        };
+        "get-stdin" => |ctx| Ok((ctx.input()?,));
     });
     functions!(linker, &wasi("cli/stdout"), {
         "get-stdout" => |ctx| Ok((ctx.output(LogLevel::Stdout)?,));

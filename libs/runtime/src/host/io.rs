@@ -197,6 +197,7 @@ fn add_input(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
         |mut store, rep| {
             Box::new(async move {
                 let ctx = store.data_mut();
+                ctx.checkpoint.stdin.remove(&rep);
                 ctx.body_stream_dropped(rep).await?;
                 wasmtime_wasi::p2::bindings::io::streams::HostInputStream::drop(
                     &mut ctx.table,

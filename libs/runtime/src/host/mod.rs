@@ -19,6 +19,8 @@ mod rpc;
 mod sockets;
 mod values;
 
+pub(crate) use rpc::Rpc;
+
 use crate::WorkerCtx;
 use crate::log::HostFnInfo;
 use emet_model::Component as Metadata;
@@ -73,6 +75,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
     blobstore::add(&mut linker)?;
     sockets::add(&mut linker)?;
     rpc::add(&mut linker)?;
+    crate::checkpoint::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -40,6 +40,8 @@ pub struct Journal {
     pub retry_policy: Option<RetryPolicy>,
     /// Added when the replay ends: what it proves.
     at_end: Option<EntryKind>,
+    /// Whether the guest has done anything yet that is recorded or replayed.
+    touched: bool,
     /// The live call that is not recorded yet, for its trace.
     call_span: Span,
 }
@@ -66,6 +68,7 @@ impl Journal {
             current_trace: Vec::new(),
             retry_policy: None,
             at_end: None,
+            touched: false,
             call_span: Span::none(),
         }
     }
@@ -73,6 +76,17 @@ impl Journal {
     /// Whether everything recorded was consumed, so that host functions act.
     pub fn is_live(&self) -> bool {
         self.cursor.is_live()
+    }
+
+    /// Whether the guest has done anything yet that is recorded or replayed.
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// Goes on after an index, as if everything up to it had been replayed.
+    pub fn resume_after(&mut self, index: OplogIndex, last_effect: OplogIndex, level: PersistenceLevel) {
+        self.cursor = ReplayCursor::resume(index, last_effect, self.cursor.target(), self.cursor.skipped().clone());
+        self.level = level;
     }
 
     /// The present persistence level.
@@ -111,6 +125,7 @@ impl Journal {
     /// The recorded response of this call; none: it is to be executed, then given to
     /// [`Self::record`].
     pub async fn replay<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>) -> Result<Option<Resp>> {
+        self.touched = true;
         if !self.records(function) {
             return Ok(None);
         }
@@ -194,6 +209,7 @@ impl Journal {
 
     /// Announces a remote write, or replays its announcement (guest spec 2.10).
     pub async fn announce(&mut self) -> Result<OplogIndex> {
+        self.touched = true;
         if !self.is_persisting() {
             return Ok(0);
         }
@@ -241,6 +257,7 @@ impl Journal {
 
     /// As [`Self::marker`]; gives also the time at which it was first added.
     pub async fn marker_at(&mut self, kind: EntryKind) -> Result<(OplogIndex, Timestamp)> {
+        self.touched = true;
         let present = now();
         if !self.recording {
             return Ok((self.writer.last_index(), present));
@@ -299,6 +316,7 @@ impl Journal {
 
     /// Output of the guest: recorded when live, unless it was recorded before a crash.
     pub fn log(&mut self, level: LogLevel, context: &str, message: &str) {
+        self.touched = true;
         if !self.is_live() || self.cursor.was_logged(level, context, message) {
             return;
         }

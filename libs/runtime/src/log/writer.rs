@@ -3,8 +3,8 @@
 use super::{EventHub, Payloads, observe};
 use bytes::Bytes;
 use emet_api::WorkerEvent;
-use emet_model::{OplogIndex, Timestamp, WorkerError, WorkerId};
-use emet_oplog::{Entry, EntryKind, Fold, LogLevel, WorkerState, codec, summary};
+use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
+use emet_oplog::{Entry, EntryKind, Finished, Fold, LogLevel, WorkerState, codec, summary};
 use emet_storage::{Append, Head, LogError, LogKey, LogStore, Summary};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ pub async fn read_state_at(
     head: Option<&Head>,
 ) -> Result<WorkerState, WorkerError> {
     let cached = head.and_then(cached_state).filter(|cached| cached.whole);
-    fold_from(store, worker, cached.map_or_else(Fold::new, |cached| Fold::from_state(cached.state)))
+    fold_from(store, worker, cached.map_or_else(Fold::new, |cached| Fold::from_base(cached.state)))
         .await
 }
 
@@ -215,6 +215,16 @@ impl OplogWriter {
         inner.fold.apply(index, &entry);
         inner.buffer.push(bytes);
         index
+    }
+
+    /// Forgets results up to an index, which are kept apart from now on.
+    pub fn put_results_aside(&self, until: OplogIndex) {
+        self.inner.lock().fold.put_results_aside(until);
+    }
+
+    /// Takes a result in again that was kept apart.
+    pub fn recall(&self, key: IdempotencyKey, finished: Finished) {
+        self.inner.lock().fold.recall(key, finished);
     }
 
     /// Index of the last added entry.

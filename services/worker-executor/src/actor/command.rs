@@ -2,7 +2,7 @@
 
 use crate::executor::Making;
 use crate::files::{FileAnswer, FileRequest};
-use emet_api::{Caller, InvokeParameters, RevertTarget, WorkerEvent};
+use emet_api::{Caller, InvokeParameters, RevertTarget, Verification, WorkerEvent};
 use emet_engine::Cause;
 use emet_model::{ComponentVersion, IdempotencyKey, UpdateMode, WorkerError};
 use emet_values::Value;
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     /// An explicit creation, which fails if the worker exists; answered when it is loaded.
     Create(Making, Reply<ComponentVersion>),
     Connect(Reply<Subscription>),
+    /// Compares the worker with a replay of its whole log.
+    Verify(Reply<Verification>),
     Delete(Reply<()>),
     /// Gives up the memory if the worker is idle.
     Evict,
@@ -95,6 +97,7 @@ impl Command {
             Self::Files(_, reply) => drop(reply.send(Err(error))),
             Self::Create(_, reply) => drop(reply.send(Err(error))),
             Self::Connect(reply) => drop(reply.send(Err(error))),
+            Self::Verify(reply) => drop(reply.send(Err(error))),
             Self::Evict | Self::Shutdown(_) => {}
         }
     }

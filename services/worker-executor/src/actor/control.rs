@@ -103,10 +103,14 @@ impl Actor {
 
     /// Gives the memory up.
     pub(super) async fn evict(&mut self) {
-        let used = self.direct.is_some() || !self.files.is_empty() || !self.creations.is_empty();
+        let used = self.direct.is_some()
+            || !self.files.is_empty()
+            || !self.creations.is_empty()
+            || !self.verifications.is_empty();
         if used || self.writer.with_state(|s| s.is_unfinished()) {
             return;
         }
+        self.checkpoint(true).await;
         self.unload();
         self.leave().await;
     }
@@ -126,6 +130,7 @@ impl Actor {
             || !self.waiters.is_empty()
             || !self.files.is_empty()
             || !self.creations.is_empty()
+            || !self.verifications.is_empty()
             || self.writer.events.is_watched();
         if needed || self.writer.with_state(|s| s.is_unfinished()) {
             return;

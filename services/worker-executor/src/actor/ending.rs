@@ -12,7 +12,7 @@ impl Actor {
     /// Acts on how a job ended.
     pub(super) async fn after(&mut self, ended: Ended, saving: bool) {
         match ended {
-            Ended::Ready => {}
+            Ended::Ready | Ended::Verified => {}
             Ended::Snapshot(result) => self.after_snapshot(result).await,
             Ended::NotLoaded(error) => self.after_refusal(error).await,
             Ended::LogFailed(error) => self.give_up(&error),
@@ -29,6 +29,9 @@ impl Actor {
 
     /// Stops the worker, whatever it does. No job runs any more.
     pub(super) async fn stop(&mut self, stopped: Stopped) {
+        if matches!(stopped, Stopped::Leave(_)) {
+            self.checkpoint(true).await;
+        }
         self.unload();
         match stopped {
             Stopped::Restart => {}
@@ -48,6 +51,7 @@ impl Actor {
             Stopped::Delete(reply) => {
                 let missing = WorkerError::WorkerNotFound { worker_id: self.writer.worker.clone() };
                 self.writer.seal(missing.clone()).await;
+                self.checkpoints.settle().await;
                 let deleted = self.shared.delete_stored(&self.writer.worker).await;
                 self.answer_all(&missing);
                 self.refuse_loading(&missing, &missing);

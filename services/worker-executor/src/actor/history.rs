@@ -77,6 +77,7 @@ impl Actor {
     }
 
     pub(super) async fn cancel(&mut self, key: &IdempotencyKey) -> Result<bool, WorkerError> {
+        self.checkpoints.recall(&self.writer, key).await?;
         let (queued, done) = self.writer.with_state(|s| {
             let queued = s
                 .pending

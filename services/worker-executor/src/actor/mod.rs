@@ -12,10 +12,12 @@ mod requests;
 
 pub(crate) use command::{Arrival, Command, Done, Reply, ReplyTo, Subscription, Visible};
 
+use crate::checkpoints::Checkpoints;
 use crate::executor::Shared;
 use crate::files::{self, FileAnswer, FileRequest};
 use crate::job::{Answer, Job, Loaded, Scene};
 use crate::observe;
+use emet_api::Verification;
 use emet_engine::{Next, next};
 use emet_model::{
     ComponentType, ComponentVersion, IdempotencyKey, VersionedComponentId, WorkerError,
@@ -45,6 +47,9 @@ pub(crate) struct Actor {
     files: Vec<(FileRequest, Reply<FileAnswer>)>,
     /// Explicit creations that wait for the worker to be loaded.
     creations: Vec<Reply<ComponentVersion>>,
+    /// Comparisons that wait for the worker to be loaded and idle.
+    verifications: Vec<Reply<Verification>>,
+    checkpoints: Checkpoints,
     retry_at: Option<Instant>,
     /// Woken while a job ran that may be about to wait for just that.
     woken: bool,
@@ -81,6 +86,7 @@ impl Actor {
         writer: Arc<OplogWriter>,
         visible: Arc<Visible>,
         mailbox: mpsc::UnboundedReceiver<Command>,
+        checkpoints: Checkpoints,
         fresh: bool,
     ) -> Self {
         Self {
@@ -93,6 +99,8 @@ impl Actor {
             direct: None,
             files: Vec::new(),
             creations: Vec::new(),
+            verifications: Vec::new(),
+            checkpoints,
             retry_at: None,
             woken: false,
             fresh,
@@ -156,7 +164,8 @@ impl Actor {
         let has_work = self.direct.is_some()
             || next != Next::Wait
             || !self.files.is_empty()
-            || !self.creations.is_empty();
+            || !self.creations.is_empty()
+            || !self.verifications.is_empty();
         if needs_load {
             return has_work.then_some(Job::Load);
         }
@@ -166,13 +175,14 @@ impl Actor {
         match next {
             Next::Start(QueuedWork::Invocation(invocation)) => Some(Job::Call(invocation)),
             Next::Start(QueuedWork::ManualUpdate(_)) => Some(Job::Snapshot),
-            Next::Wait => None,
+            Next::Wait => self.verifications.pop().map(Job::Verify),
         }
     }
 
     /// Answers what needed the worker in memory and idle.
     fn serve_loaded(&mut self) -> bool {
-        if self.files.is_empty() && self.creations.is_empty() {
+        let refused = self.loaded.is_none() && !self.verifications.is_empty();
+        if self.files.is_empty() && self.creations.is_empty() && !refused {
             return false;
         }
         let Some(loaded) = &self.loaded else {
@@ -210,6 +220,7 @@ impl Actor {
     fn refuse_loading(&mut self, creation: &WorkerError, access: &WorkerError) {
         self.creations.drain(..).for_each(|reply| drop(reply.send(Err(creation.clone()))));
         self.files.drain(..).for_each(|(_, reply)| drop(reply.send(Err(access.clone()))));
+        self.verifications.drain(..).for_each(|reply| drop(reply.send(Err(access.clone()))));
     }
 
     async fn rest(&mut self) {
@@ -250,12 +261,15 @@ impl Actor {
         (self.served, self.woken) = (true, false);
         let saving = matches!(job, Job::Snapshot);
         let calling = matches!(job, Job::Call(_));
+        let loading = matches!(job, Job::Load) && !self.ephemeral;
+        let checkpoint = if loading { self.checkpoints.for_load(&self.writer).await } else { None };
         let (answers, mut answered) = mpsc::unbounded_channel();
         let scene = Scene {
             shared: self.shared.clone(),
             writer: self.writer.clone(),
             ephemeral: self.ephemeral,
             answers,
+            checkpoint,
         };
         let span = observe::span(&job, &self.writer, self.direct.as_ref());
         let mut running = Box::pin(observe::job(scene, self.loaded.take(), job).instrument(span));
@@ -268,6 +282,7 @@ impl Actor {
                     self.loaded = loaded.filter(|_| !(self.ephemeral && calling));
                     self.visible.loaded.store(self.loaded.is_some(), Ordering::Release);
                     self.after(ended, saving).await;
+                    self.checkpoint(false).await;
                     return;
                 }
                 Some(answer) = answered.recv() => self.answer(answer),
@@ -287,6 +302,25 @@ impl Actor {
         self.unload();
         self.answer_completed(&mut answered);
         self.stop(stopped).await;
+    }
+
+    /// Takes a checkpoint of the worker if one is due.
+    async fn checkpoint(&mut self, leaving: bool) {
+        let Some(loaded) = self.loaded.as_mut().filter(|_| !self.ephemeral) else { return };
+        if !self.checkpoints.is_due(&self.writer, loaded.instance.ran(), leaving) {
+            return;
+        }
+        match self.checkpoints.take(&self.shared, &self.writer, loaded).await {
+            Ok(taken) if taken && self.checkpoints.unloads() => self.unload(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(worker = %self.writer.worker, %error, "a checkpoint failed; the worker is loaded anew");
+                self.unload();
+            }
+        }
+        if leaving || self.checkpoints.unloads() {
+            self.checkpoints.settle().await;
+        }
     }
 
     fn answer_completed(&mut self, answered: &mut mpsc::UnboundedReceiver<Answer>) {

@@ -55,6 +55,7 @@ impl Actor {
                 let subscribed = self.connect();
                 drop(reply.send(subscribed));
             }
+            Command::Verify(reply) => self.verifications.push(reply),
             Command::Delete(reply) => return Then::Stop(Stopped::Delete(reply)),
             Command::Evict if running => {}
             Command::Evict => self.evict().await,
@@ -65,6 +66,9 @@ impl Actor {
 
     async fn arrive(&mut self, arrival: Arrival, running: bool) {
         let Arrival { key, function, parameters, trace, reply, .. } = arrival;
+        if let Err(error) = self.checkpoints.recall(&self.writer, &key).await {
+            return reply.refuse(error);
+        }
         match self.writer.with_state(|s| admit(s, &key, self.ephemeral)) {
             Admission::Answer(finished) => self.reply_finished(finished, reply).await,
             Admission::Refuse(error) => reply.refuse(error),

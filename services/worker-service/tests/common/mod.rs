@@ -31,6 +31,7 @@ pub fn component(version: u64) -> Component {
         files: Vec::new(),
         wasm_digest: String::new(),
         installed_plugins: Vec::new(),
+        checkpoints: None,
     }
 }
 

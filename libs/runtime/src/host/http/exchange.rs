@@ -101,6 +101,11 @@ pub(crate) struct Exchanges {
 }
 
 impl Exchanges {
+    /// Whether none is under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers].into_iter().all(HashMap::is_empty)
+    }
+
     pub(super) fn resume_all(&self) {
         let all = [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers];
         all.into_iter().flat_map(HashMap::values).for_each(|e| e.resume());

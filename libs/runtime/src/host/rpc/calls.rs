@@ -49,6 +49,21 @@ impl Rpc {
     }
 }
 
+/// For checkpoints: a handle is nothing but the name of its worker.
+impl WorkerCtx {
+    /// Component and name of the worker that a handle stands for.
+    pub(crate) fn rpc_target(&self, rep: u32) -> Option<(String, Option<String>)> {
+        let rpc = self.table.get(&Resource::<Rpc>::new_borrow(rep)).ok()?;
+        Some((rpc.0.component_id.to_string(), rpc.0.worker_name.clone()))
+    }
+
+    /// Makes a handle for a worker; gives its place in the table.
+    pub(crate) fn rpc_again(&mut self, component: &str, name: Option<String>) -> wasmtime::Result<u32> {
+        let component_id = component.parse().map_err(|e| wasmtime::format_err!("{component} is no component: {e}"))?;
+        Ok(self.table.push(Rpc(Target { component_id, worker_name: name }))?.rep())
+    }
+}
+
 /// A scheduled invocation that can be cancelled.
 pub(crate) struct CancellationToken(pub(super) String);
 

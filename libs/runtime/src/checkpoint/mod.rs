@@ -1,0 +1,54 @@
+//! Checkpoints: the state of an idle worker, so that recovery need not replay its whole log
+//! (docs/checkpoints.md). The log stays the truth: a checkpoint that does not fit in any respect is
+//! left aside and the log replayed.
+//!
+//! * [`Instance::capture`] reads the state of an idle instance, [`Instance::restore`] makes an
+//!   instance from it; both work on components that `emet-checkpoint` has rewritten
+//! * [`Checkpoint`] is the stored form (docs/format/checkpoint.md), bound to what it depends on
+//! * [`CheckpointStore`] keeps them beside the worker's other objects, and results beside them
+
+mod access;
+mod capture;
+mod files;
+mod format;
+mod handles;
+mod host;
+mod image;
+mod restore;
+mod store;
+
+pub use capture::{Capture, Captured};
+pub use format::{Binding, Checkpoint};
+pub use store::{CheckpointStore, ResultsPlace, entry_hash};
+
+pub(crate) use host::{HostState, REMADE, add_to_linker};
+pub(crate) use image::Base;
+
+use std::str::FromStr;
+
+/// When checkpoints are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CheckpointMode {
+    /// Never; components are compiled as they were uploaded.
+    Off,
+    /// After many entries, and before a worker leaves memory.
+    #[default]
+    On,
+    /// After every invocation, and the worker leaves memory, so that the next one starts from the
+    /// checkpoint: for tests.
+    Always,
+}
+
+impl FromStr for CheckpointMode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            "on" => Ok(Self::On),
+            "always" => Ok(Self::Always),
+            other => {
+                Err(format!("not a mode of checkpoints: {other}; it is one of off, on, always"))
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! When checkpoints of a worker are taken, and from which one it is loaded (docs/checkpoints.md).
+
+use crate::executor::Shared;
+use crate::job::Loaded;
+use bytes::Bytes;
+use emet_engine::{Load, fits};
+use emet_model::{
+    IdempotencyKey, OplogIndex, Timestamp, VersionedComponentId, WorkerError, WorkerStatus,
+};
+use emet_oplog::{Finished, summary};
+use emet_runtime::Prepared;
+use emet_runtime::checkpoint::{
+    Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, ResultsPlace,
+    entry_hash,
+};
+use emet_runtime::log::OplogWriter;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Entries after which the next checkpoint is taken: some milliseconds of replay.
+const ENTRIES: OplogIndex = 1024;
+/// Time of execution of the guest after which the next checkpoint is taken.
+const RUN: Duration = Duration::from_millis(500);
+/// As [`ENTRIES`], of a worker that leaves memory.
+const LEAVING_ENTRIES: OplogIndex = 32;
+/// As [`RUN`], of a worker that leaves memory.
+const LEAVING_RUN: Duration = Duration::from_millis(50);
+/// Entries after which it is tried again where a worker could not be saved.
+const PAUSE: OplogIndex = 16;
+
+/// The checkpoints of one worker.
+pub(crate) struct Checkpoints {
+    mode: CheckpointMode,
+    store: CheckpointStore,
+    /// The one that is being written.
+    saving: Option<JoinHandle<()>>,
+    /// Index of the last one that was taken or loaded.
+    last: OplogIndex,
+    /// Not to be tried before this index.
+    not_before: OplogIndex,
+}
+
+/// A checkpoint that was taken and is to be written.
+struct Taken {
+    writer: Arc<OplogWriter>,
+    store: CheckpointStore,
+    binding: Binding,
+    capture: Box<Capture>,
+    state: Bytes,
+    created_at: Timestamp,
+    results: Vec<(IdempotencyKey, Finished)>,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(mode: CheckpointMode, store: CheckpointStore) -> Self {
+        Self { mode, store, saving: None, last: 0, not_before: 0 }
+    }
+
+    /// Whether the worker leaves memory after each checkpoint.
+    pub(crate) fn unloads(&self) -> bool {
+        self.mode == CheckpointMode::Always
+    }
+
+    /// Whether a checkpoint is to be taken of a worker that executes nothing, and whose guest has run
+    /// for so long since the last one.
+    pub(crate) fn is_due(&self, writer: &OplogWriter, ran: Duration, leaving: bool) -> bool {
+        let (index, quiet) = writer.with_state(|s| {
+            let idle = s.status() == WorkerStatus::Idle
+                && s.current.is_none()
+                && s.pending_updates.is_empty();
+            (s.index, idle && s.create.is_some())
+        });
+        let since = index.saturating_sub(self.last);
+        if !quiet || since == 0 || index < self.not_before {
+            return false;
+        }
+        let busy = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
+        match self.mode {
+            CheckpointMode::Off => false,
+            CheckpointMode::Always => true,
+            CheckpointMode::On if leaving => since >= LEAVING_ENTRIES || ran >= LEAVING_RUN,
+            CheckpointMode::On => !busy && (since >= ENTRIES || ran >= RUN),
+        }
+    }
+
+    /// Takes a checkpoint; it is written in the background. False: none could be taken now. An
+    /// error means that the instance must not be used any more.
+    pub(crate) async fn take(
+        &mut self,
+        shared: &Shared,
+        writer: &Arc<OplogWriter>,
+        loaded: &mut Loaded,
+    ) -> wasmtime::Result<bool> {
+        self.settle().await;
+        let capture = match loaded.instance.capture().await? {
+            Captured::Taken(capture) => capture,
+            Captured::NotNow(reason) => {
+                tracing::debug!(worker = %writer.worker, %reason, "no checkpoint can be taken now");
+                self.not_before = writer.last_index() + PAUSE;
+                return Ok(false);
+            }
+        };
+        let metadata = loaded.instance.metadata();
+        let binding = Binding {
+            component: writer.worker.component_id.to_string(),
+            worker: writer.worker.worker_name.clone(),
+            version: metadata.versioned_component_id.version,
+            digest: metadata.wasm_digest.clone(),
+            engine: shared.cache.tag().to_owned(),
+            index: writer.last_index(),
+            entry: Vec::new(),
+            base: capture.base(),
+        };
+        let (state, created_at, results) = writer.with_state(|s| {
+            let unsaved = s
+                .results
+                .iter()
+                .filter(|(_, finished)| finished.outcome.index() > s.results_stored);
+            let results = unsaved.map(|(key, finished)| (key.clone(), *finished)).collect();
+            (summary::encode_without_results(s, binding.index), s.created_at, results)
+        });
+        self.last = binding.index;
+        loaded.instance.reset_ran();
+        let taken = Taken {
+            writer: writer.clone(),
+            store: self.store.clone(),
+            binding,
+            capture,
+            state,
+            created_at,
+            results,
+        };
+        self.saving = Some(tokio::spawn(async move {
+            let (worker, index) = (taken.writer.worker.clone(), taken.binding.index);
+            match taken.save().await {
+                Ok(bytes) => tracing::debug!(%worker, index, bytes, "checkpoint"),
+                Err(error) => {
+                    tracing::warn!(%worker, index, %error, "a checkpoint cannot be written")
+                }
+            }
+        }));
+        Ok(true)
+    }
+
+    /// Waits until no checkpoint is being written.
+    pub(crate) async fn settle(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            drop(saving.await);
+        }
+    }
+
+    /// Which checkpoint to load from; to be asked once for each load.
+    pub(crate) async fn for_load(&mut self, writer: &OplogWriter) -> Option<Checkpoint> {
+        self.settle().await;
+        if self.mode == CheckpointMode::Off {
+            return None;
+        }
+        let found = self.store.newest(&writer.worker, OplogIndex::MAX).await;
+        self.last = found.as_ref().map_or(0, |checkpoint| checkpoint.binding.index);
+        found
+    }
+
+    /// Takes the result of a key in again, if it was put aside.
+    pub(crate) async fn recall(
+        &self,
+        writer: &OplogWriter,
+        key: &IdempotencyKey,
+    ) -> Result<(), WorkerError> {
+        let place =
+            writer.with_state(|s| (!s.results.contains_key(key)).then(|| ResultsPlace::from(s)));
+        let Some(place) = place else { return Ok(()) };
+        if let Some(finished) = self.store.result(&writer.worker, &place, key).await? {
+            writer.recall(key.clone(), finished);
+        }
+        Ok(())
+    }
+}
+
+impl Taken {
+    async fn save(mut self) -> Result<usize, WorkerError> {
+        let (worker, index) = (self.writer.worker.clone(), self.binding.index);
+        self.writer.commit().await?;
+        self.store.save_results(&worker, self.created_at, &self.results).await?;
+        self.binding.entry = entry_hash(&self.store.record(&self.writer, index).await?);
+        let (binding, capture, state) = (self.binding, self.capture, self.state);
+        let sealed = tokio::task::spawn_blocking(move || capture.seal(binding, state)).await;
+        let sealed = sealed
+            .map_err(|e| WorkerError::unknown(e.to_string()))?
+            .map_err(WorkerError::unknown)?;
+        let bytes = sealed.len();
+        self.store.save(&worker, index, sealed).await?;
+        self.writer.put_results_aside(index);
+        Ok(bytes)
+    }
+}
+
+/// The newest checkpoint, from the given one on, that a load can start from.
+pub(crate) async fn fitting(
+    store: &CheckpointStore,
+    writer: &OplogWriter,
+    candidate: Option<Checkpoint>,
+    plan: &Load,
+    prepared: &Prepared,
+    tag: &str,
+) -> Option<Checkpoint> {
+    let mut candidate = candidate;
+    while let Some(checkpoint) = candidate {
+        let binding = &checkpoint.binding;
+        let id = VersionedComponentId {
+            component_id: writer.worker.component_id,
+            version: binding.version,
+        };
+        let same_code = id == prepared.metadata.versioned_component_id
+            && binding.digest == prepared.metadata.wasm_digest
+            && binding.engine == tag;
+        if same_code
+            && prepared.supports_checkpoints()
+            && writer.with_state(|s| fits(s, plan, &checkpoint.state))
+        {
+            return Some(checkpoint);
+        }
+        let before = binding.index.checked_sub(1)?;
+        candidate = store.newest(&writer.worker, before).await;
+    }
+    None
+}

@@ -1,0 +1,493 @@
+//! Checkpoints: whatever a worker has done, its state, the state restored from a checkpoint and the
+//! state after a replay of the whole log are the same; and a checkpoint that is damaged, foreign or
+//! of a history that was taken back is not used.
+
+use emet_api::RevertTarget;
+use emet_e2e::{Failure, Server};
+use emet_model::{ComponentId, UpdateMode, UpdateRecord, WorkerId, WorkerStatus};
+use emet_values::{Export, FunctionType, Type};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const ALWAYS: &[&str] = &["--checkpoints", "always"];
+const ADD: &str = "test:counter/api.{add}";
+const GET: &str = "test:counter/api.{get}";
+
+/// Compares and gives the index of the checkpoint that was compared too.
+async fn verify(server: &Server, worker: &WorkerId) -> Result<Option<u64>, Failure> {
+    let found = server.client.verify_worker(worker).await?;
+    if let Some(reason) = found.not_compared {
+        return Err(format!("{worker} was not compared: {reason}").into());
+    }
+    if !found.equal {
+        return Err(format!("{worker} differs: {:#?}\n{}", found.differences, server.log()).into());
+    }
+    Ok(found.checkpoint)
+}
+
+/// A value of a type; none where one cannot be made up.
+fn sample(typ: &Type, seed: u64) -> Option<Value> {
+    Some(match typ {
+        Type::Bool => json!(seed % 2 == 1),
+        Type::F32 | Type::F64 => json!(seed as f64 + 0.5),
+        Type::Char => json!(97 + seed),
+        Type::String => json!(format!("text-{seed}")),
+        Type::List(inner) => json!([sample(inner, seed)?, sample(inner, seed + 1)?]),
+        Type::Option(inner) => sample(inner, seed)?,
+        Type::Result { ok: Some(ok), .. } => json!({"ok": sample(ok, seed)?}),
+        Type::Result { ok: None, .. } => json!({"ok": null}),
+        Type::Tuple(types) => {
+            Value::Array(types.iter().map(|t| sample(t, seed)).collect::<Option<_>>()?)
+        }
+        Type::Record(fields) => Value::Object(
+            fields
+                .iter()
+                .map(|(name, t)| Some((name.clone(), sample(t, seed)?)))
+                .collect::<Option<_>>()?,
+        ),
+        Type::Variant(cases) => {
+            let (name, payload) = cases.first()?;
+            json!({name: payload.as_ref().map_or(Some(Value::Null), |t| sample(t, seed))?})
+        }
+        Type::Enum(names) => json!(names.first()?),
+        Type::Flags(names) => json!([names.first()?]),
+        Type::Handle { .. } => return None,
+        _ => json!(seed),
+    })
+}
+
+/// Full names and sample parameters of the functions that can be called just so.
+fn calls(exports: &[Export], seed: u64) -> Vec<(String, Value)> {
+    let call = |name: String, function: &FunctionType| {
+        let parameters =
+            function.params.iter().map(|(_, t)| sample(t, seed)).collect::<Option<Vec<Value>>>()?;
+        (!function.name.starts_with('[')).then_some((name, Value::Array(parameters)))
+    };
+    let named = exports.iter().flat_map(|export| match export {
+        Export::Function(function) => vec![call(function.name.clone(), function)],
+        Export::Instance { name, functions } => functions
+            .iter()
+            .map(|function| call(format!("{name}.{{{}}}", function.name), function))
+            .collect(),
+    });
+    named.flatten().collect()
+}
+
+/// Waits, fails on purpose, stops the worker, leaves something open, or switches recording off, so
+/// that a replay gives something else.
+const NOT_CALLED: &[&str] = &[
+    "persist",
+    "with-retry",
+    "start",
+    "timeout",
+    "await",
+    "sleep",
+    "fail",
+    "exit",
+    "interrupt",
+    "update",
+    "delete",
+    "wait",
+    "spin",
+    "recurse",
+    "suspend",
+    "revert",
+    "jump",
+];
+
+fn prebuilt() -> Result<Vec<PathBuf>, Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut all = Vec::new();
+    for dir in ["tests/guests/prebuilt", "examples/prebuilt"] {
+        for entry in std::fs::read_dir(root.join(dir))? {
+            all.push(entry?.path());
+        }
+    }
+    // One misbehaves on purpose; a socket that is bound again by a replay gets another port; one
+    // switches recording off, so that a replay would act again.
+    let left_out = ["hostile.wasm", "networking.wasm", "host-v1.wasm"];
+    all.retain(|path| {
+        path.extension().is_some_and(|e| e == "wasm")
+            && !left_out.iter().any(|name| path.ends_with(name))
+    });
+    all.sort();
+    Ok(all)
+}
+
+/// Calls a function of a worker; false if it does not return a result soon.
+async fn try_call(server: &Server, worker: &WorkerId, function: &str, parameters: Value) -> bool {
+    let called =
+        tokio::time::timeout(Duration::from_secs(5), server.call(worker, function, parameters))
+            .await;
+    matches!(called, Ok(Ok(_)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Failure> {
+    let server = Server::start_with(ALWAYS).await?;
+    let mut verified = 0;
+    for path in prebuilt()? {
+        let name =
+            format!("c{}", verified) + &path.file_stem().unwrap_or_default().to_string_lossy();
+        let upload =
+            emet_client::Upload { wasm: std::fs::read(&path)?.into(), ..Default::default() };
+        let component = server.client.create_component(&name, upload).await?;
+        assert!(
+            component.checkpoints.as_ref().is_some_and(|c| c.supported),
+            "{name}: {:?}",
+            component.checkpoints
+        );
+        let id = component.versioned_component_id.component_id;
+        let mut functions = Vec::new();
+        for (function, parameters) in calls(&component.metadata.exports, 1) {
+            let plain = function.rsplit('{').next().unwrap_or_default();
+            if NOT_CALLED.iter().any(|word| plain.contains(word)) {
+                continue;
+            }
+            let alone = WorkerId::new(id, format!("alone-{}", functions.len()));
+            if try_call(&server, &alone, &function, parameters).await {
+                functions.push(function);
+            }
+            server.client.delete_worker(&alone).await?;
+        }
+        let worker = WorkerId::new(id, "all");
+        let mut called = 0;
+        for seed in 1..3 {
+            for (function, parameters) in calls(&component.metadata.exports, seed) {
+                if functions.contains(&function)
+                    && try_call(&server, &worker, &function, parameters).await
+                {
+                    called += 1;
+                }
+            }
+        }
+        if called == 0 || server.client.worker(&worker).await?.status != WorkerStatus::Idle {
+            eprintln!("{name}: not verified, {called} calls of {functions:?}");
+            continue;
+        }
+        let checkpoint = verify(&server, &worker).await.map_err(|e| format!("{name}: {e}"))?;
+        assert!(
+            checkpoint.is_some(),
+            "{name}: no checkpoint after {called} calls of {functions:?}\n{}",
+            server.log()
+        );
+        eprintln!("{name}: {called} calls, checkpoint at {checkpoint:?}");
+        verified += 1;
+    }
+    assert!(verified >= 15, "{verified} components");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_keep_their_identity() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("counter").await?;
+    let worker = WorkerId::new(id, "r");
+    for name in ["a", "b"] {
+        server
+            .call(&worker, &format!("test:counter/api.{{counter(\"{name}\").inc-by}}"), json!([2]))
+            .await?;
+    }
+    let made =
+        server.call(&worker, "test:counter/api.{[constructor]counter}", json!(["c"])).await?;
+    server.call(&worker, "test:counter/api.{[method]counter.inc-by}", json!([made, 5])).await?;
+    verify(&server, &worker).await?;
+    server.crash().await?;
+    assert_eq!(
+        server.call(&worker, "test:counter/api.{[method]counter.get-value}", json!([made])).await?,
+        json!(5)
+    );
+    assert_eq!(
+        server.call(&worker, "test:counter/api.{counter(\"a\").get-value}", json!([])).await?,
+        json!(2)
+    );
+    server.call(&worker, "test:counter/api.{counter(\"b\").drop}", json!([])).await?;
+    assert_eq!(
+        server.call(&worker, "test:counter/api.{live-counters}", json!([])).await?,
+        json!(2)
+    );
+    verify(&server, &worker).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_restored_with_their_times() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("files").await?;
+    let worker = WorkerId::new(id, "f");
+    for (function, parameters) in [
+        ("create-dir", json!(["/d"])),
+        ("write-file", json!(["/d/a.txt", "hello"])),
+        ("symlink", json!(["a.txt", "/d/l"])),
+        (
+            "set-times",
+            json!(["/d/a.txt", 1_600_000_000_000_000_007u64, 1_500_000_000_000_000_005u64]),
+        ),
+    ] {
+        server.call(&worker, &format!("test:files/api.{{{function}}}"), parameters).await?;
+    }
+    let before = server.call(&worker, "test:files/api.{info}", json!(["/d/a.txt"])).await?;
+    let checkpoint = verify(&server, &worker).await?;
+    assert!(checkpoint.is_some());
+    server.crash().await?;
+    assert_eq!(server.call(&worker, "test:files/api.{info}", json!(["/d/a.txt"])).await?, before);
+    assert_eq!(
+        server.call(&worker, "test:files/api.{read-link}", json!(["/d/l"])).await?,
+        json!({"ok": "a.txt"})
+    );
+    assert_eq!(server.client.read_file(&worker, "/d/l").await?.as_ref(), b"hello");
+    Ok(())
+}
+
+/// Files of the checkpoints of all workers of a component.
+fn checkpoint_files(server: &Server, id: ComponentId) -> Result<Vec<PathBuf>, Failure> {
+    fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                walk(&path, found)?;
+            } else {
+                found.push(path);
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    walk(&server.data_dir().join("blobs"), &mut found)?;
+    found.retain(|path| {
+        let text = path.to_string_lossy();
+        text.contains("/checkpoints") && text.contains(&id.to_string())
+    });
+    found.sort();
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_checkpoint_costs_only_time() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("counter").await?;
+    let (worker, other) = (WorkerId::new(id, "w"), WorkerId::new(id, "other"));
+    for n in 1..=5 {
+        server.call(&worker, ADD, json!([n])).await?;
+        server.call(&other, ADD, json!([100 * n])).await?;
+    }
+    let spoil: [(&str, fn(&mut Vec<u8>)); 5] = [
+        ("a flipped bit", |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }),
+        ("the end is missing", |bytes| bytes.truncate(bytes.len() - 7)),
+        ("only the start is there", |bytes| bytes.truncate(9)),
+        ("nothing is there", Vec::clear),
+        ("something else is there", |bytes| {
+            *bytes = b"this is no checkpoint, but long enough to be taken for one".to_vec()
+        }),
+    ];
+    for (what, spoil) in spoil {
+        server.kill()?;
+        let files = checkpoint_files(&server, id)?;
+        assert!(!files.is_empty());
+        for file in files {
+            let mut bytes = std::fs::read(&file)?;
+            spoil(&mut bytes);
+            std::fs::write(&file, bytes)?;
+        }
+        server.restart().await?;
+        assert_eq!(server.call(&worker, GET, json!([])).await?, json!(15), "{what}");
+        assert_eq!(server.call(&other, GET, json!([])).await?, json!(1500), "{what}");
+    }
+    // A whole and sound checkpoint, but of the other worker.
+    server.kill()?;
+    let files = checkpoint_files(&server, id)?;
+    let (first, last) = (std::fs::read(&files[0])?, std::fs::read(&files[files.len() - 1])?);
+    std::fs::write(&files[0], &last)?;
+    std::fs::write(&files[files.len() - 1], &first)?;
+    server.restart().await?;
+    assert_eq!(server.call(&worker, GET, json!([])).await?, json!(15));
+    assert_eq!(server.call(&other, GET, json!([])).await?, json!(1500));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_of_another_life_is_not_used() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("counter").await?;
+    let worker = WorkerId::new(id, "w");
+    for _ in 0..3 {
+        server.call_keyed(&worker, ADD, json!([10]), None).await?;
+    }
+    server.call_keyed(&worker, ADD, json!([10]), Some("k")).await?;
+    let saved: Vec<(PathBuf, Vec<u8>)> = checkpoint_files(&server, id)?
+        .into_iter()
+        .map(|path| std::fs::read(&path).map(|bytes| (path, bytes)))
+        .collect::<Result<_, _>>()?;
+    server.client.delete_worker(&worker).await?;
+    assert_eq!(checkpoint_files(&server, id)?, Vec::<PathBuf>::new(), "they go with the worker");
+    // The key was used in the other life only.
+    assert_eq!(server.call_keyed(&worker, ADD, json!([1]), Some("k")).await?, json!(1));
+    for _ in 0..5 {
+        server.call(&worker, ADD, json!([1])).await?;
+    }
+    server.kill()?;
+    for path in checkpoint_files(&server, id)? {
+        std::fs::remove_file(path)?;
+    }
+    for (path, bytes) in saved {
+        std::fs::create_dir_all(path.parent().ok_or("no directory")?)?;
+        std::fs::write(path, bytes)?;
+    }
+    server.restart().await?;
+    assert_eq!(server.call(&worker, GET, json!([])).await?, json!(6));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn results_put_aside_are_found_again() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("counter").await?;
+    let worker = WorkerId::new(id, "w");
+    assert_eq!(server.call_keyed(&worker, ADD, json!([7]), Some("first")).await?, json!(7));
+    for _ in 0..5 {
+        server.call(&worker, ADD, json!([1])).await?;
+    }
+    assert_eq!(
+        server.call_keyed(&worker, ADD, json!([7]), Some("first")).await?,
+        json!(7),
+        "while it is in memory"
+    );
+    server.crash().await?;
+    assert_eq!(
+        server.call_keyed(&worker, ADD, json!([7]), Some("first")).await?,
+        json!(7),
+        "after a crash"
+    );
+    assert_eq!(server.call(&worker, GET, json!([])).await?, json!(12));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revert_leads_behind_checkpoints() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("counter").await?;
+    let worker = WorkerId::new(id, "w");
+    for n in 1..=6 {
+        server.call_keyed(&worker, ADD, json!([n]), Some(&format!("k{n}"))).await?;
+    }
+    server
+        .client
+        .revert_worker(&worker, RevertTarget::RevertLastInvocations { number_of_invocations: 4 })
+        .await?;
+    assert_eq!(server.call(&worker, GET, json!([])).await?, json!(3));
+    verify(&server, &worker).await?;
+    // A key whose invocation was taken back is free again; one before it is not.
+    assert_eq!(server.call_keyed(&worker, ADD, json!([10]), Some("k5")).await?, json!(13));
+    assert_eq!(server.call_keyed(&worker, ADD, json!([10]), Some("k2")).await?, json!(3));
+    server.crash().await?;
+    assert_eq!(server.call(&worker, GET, json!([])).await?, json!(13));
+    assert_eq!(server.call_keyed(&worker, ADD, json!([10]), Some("k5")).await?, json!(13));
+    verify(&server, &worker).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jump_leads_behind_checkpoints() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("durability").await?;
+    let worker = WorkerId::new(id, "w");
+    let api = |function: &str| format!("test:durability/api.{{{function}}}");
+    for n in 0..3 {
+        server.call(&worker, &api("step"), json!([n])).await?;
+    }
+    let jumped = server.call(&worker, &api("jump"), json!([])).await?;
+    server.call(&worker, &api("set-idempotence-mode"), json!([false])).await.ok();
+    server
+        .call(&worker, &api("set-persistence-level"), json!(["persist-remote-side-effects"]))
+        .await
+        .ok();
+    let level = server.call(&worker, &api("get-persistence-level"), json!([])).await?;
+    verify(&server, &worker).await?;
+    server.crash().await?;
+    assert_eq!(server.call(&worker, &api("get-persistence-level"), json!([])).await?, level);
+    assert!(jumped.is_number());
+    verify(&server, &worker).await?;
+    Ok(())
+}
+
+async fn updated(server: &Server, worker: &WorkerId) -> Result<UpdateRecord, Failure> {
+    for _ in 0..400 {
+        let updates = server.client.worker(worker).await?.updates;
+        if let Some(last) =
+            updates.last().filter(|u| !matches!(u, UpdateRecord::PendingUpdate { .. }))
+        {
+            return Ok(last.clone());
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Err("the update did not end".into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_of_another_version_are_not_used() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let id = server.upload("update-v2").await?;
+    let worker = WorkerId::new(id, "u");
+    for n in 0..4 {
+        server.call(&worker, "test:update/api.{f1}", json!([n, 0])).await?;
+    }
+    let before = server.call(&worker, "test:update/api.{version}", json!([])).await?;
+    let target = server.update(id, "update-v4").await?;
+    server.client.update_worker(&worker, UpdateMode::Manual, target).await?;
+    let record = updated(&server, &worker).await?;
+    assert!(matches!(record, UpdateRecord::SuccessfulUpdate { .. }), "{record:?}");
+    let metadata = server.client.worker(&worker).await?;
+    let version = server.call(&worker, "test:update/api.{version}", json!([])).await?;
+    assert_eq!(metadata.component_version, target);
+    assert_ne!(version, before);
+    server.crash().await?;
+    assert_eq!(server.call(&worker, "test:update/api.{version}", json!([])).await?, version);
+    assert_eq!(server.client.worker(&worker).await?.component_version, metadata.component_version);
+    verify(&server, &worker).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_not_replayed() -> Result<(), Failure> {
+    let mut server = Server::start_with(&["--checkpoints", "on"]).await?;
+    let id = server.upload("counter").await?;
+    let worker = WorkerId::new(id, "long");
+    let calls = 600;
+    for _ in 0..calls {
+        server.call(&worker, ADD, json!([1])).await?;
+    }
+    // The checkpoint is written in the background.
+    let mut checkpoint = None;
+    for _ in 0..200 {
+        checkpoint = verify(&server, &worker).await?;
+        if checkpoint.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    assert!(checkpoint.is_some_and(|index| index >= 1024), "{checkpoint:?}");
+    server.crash().await?;
+    assert_eq!(server.call(&worker, GET, json!([])).await?, json!(calls));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reserved_names_are_refused() -> Result<(), Failure> {
+    let server = Server::start().await?;
+    let text = r#"(component (import "emet-checkpoint-save" (func)))"#;
+    let upload =
+        emet_client::Upload { wasm: text.as_bytes().to_vec().into(), ..Default::default() };
+    // The text format is no binary; the binary of the same component is.
+    assert!(server.client.create_component("text", upload).await.is_err());
+    let binary: &[u8] =
+        b"\0asm\x0d\0\x01\0\x07\x05\x01\x40\0\x01\0\x0a\x19\x01\0\x14emet-checkpoint-save\x01\0";
+    let upload = emet_client::Upload { wasm: binary.to_vec().into(), ..Default::default() };
+    let error =
+        server.client.create_component("reserved", upload).await.err().ok_or("it was accepted")?;
+    assert!(error.to_string().contains("reserved"), "{error}");
+    Ok(())
+}
