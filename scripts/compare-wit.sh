@@ -1,6 +1,6 @@
 #!/bin/bash
 # Compares wit/ with the published texts of the packages that guests of the 1.0 and 1.1 line are written against
-# (crate golem-wit), every type and every function. Needs a crates.io client; nothing is kept.
+# (crate golem-wit), every type and every function. Needs the network; nothing is kept.
 set -euo pipefail
 root=$(dirname "$(dirname "$(realpath "$0")")")
 work=$(mktemp -d)
