@@ -90,6 +90,7 @@ pub(crate) const TABLE: &[(&str, &str, Access)] = &[
     // Changing what workers are, or have been.
     ("delete", "/v1/components/{component_id}/workers/{worker_name}", Needs(Admin)),
     ("delete", "/v1/components/{component_id}/workers/find", Needs(Admin)),
+    ("post", "/v1/components/{component_id}/workers/{worker_name}/verify", Needs(Admin)),
     ("post", "/v1/components/{component_id}/workers/{worker_name}/update", Needs(Admin)),
     ("post", "/v1/components/{component_id}/workers/{worker_name}/revert", Needs(Admin)),
     ("post", "/v1/components/{component_id}/workers/{worker_name}/fork", Needs(Admin)),
