@@ -193,8 +193,8 @@ impl Scene {
     async fn plan(&self) -> wasmtime::Result<(Load, OplogIndex)> {
         loop {
             self.writer.commit().await.map_err(Stop::from)?;
-            if self.writer.buffered() == 0 {
-                return Ok(self.writer.with_state(|s| (load_plan(s), s.index)));
+            if let Some(plan) = self.writer.with_durable_state(|s| (load_plan(s), s.index)) {
+                return Ok(plan);
             }
         }
     }

@@ -333,9 +333,9 @@ impl Journal {
         self.writer.commit().await.map_err(node)
     }
 
-    /// As [`Self::commit`], if something waits; nothing during replay.
+    /// As [`Self::commit`], unless everything is durable already; nothing during replay.
     pub async fn flush(&self) -> Result<()> {
-        if self.is_live() && self.writer.buffered() > 0 { self.commit().await } else { Ok(()) }
+        if self.is_live() && !self.writer.is_durable() { self.commit().await } else { Ok(()) }
     }
 
     /// The next recorded entry that is no hint; none: live.

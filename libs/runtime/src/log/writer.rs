@@ -41,6 +41,8 @@ struct Inner {
     buffer: Vec<Bytes>,
     /// Last index handed to the store.
     submitted: OplogIndex,
+    /// Last index that the store has said it holds.
+    durable: OplogIndex,
     /// What the store's mark says, or will say after the append under way.
     marked_unfinished: bool,
     /// Index that the stored cached state includes, or will include after the append under way.
@@ -192,6 +194,7 @@ impl OplogWriter {
                 fold: Fold::from_state(state),
                 buffer: Vec::new(),
                 submitted,
+                durable: submitted,
                 marked_unfinished: head.is_some_and(|h| h.unfinished),
                 summarised: head.and_then(|h| h.summary.as_ref()).map_or(0, |s| s.index),
                 failed: None,
@@ -237,6 +240,19 @@ impl OplogWriter {
         self.inner.lock().buffer.len()
     }
 
+    /// Whether everything added is durable. An append that is under way, or that has failed, may
+    /// have emptied the buffer: nothing may rely on that.
+    pub fn is_durable(&self) -> bool {
+        self.with_durable_state(|_| ()).is_some()
+    }
+
+    /// Looks at the folded state if all of it is durable.
+    pub fn with_durable_state<R>(&self, look: impl FnOnce(&WorkerState) -> R) -> Option<R> {
+        let inner = self.inner.lock();
+        let state = inner.fold.state();
+        (inner.durable == state.index).then(|| look(state))
+    }
+
     /// Looks at the folded state, the entries not yet durable included.
     pub fn with_state<R>(&self, look: impl FnOnce(&WorkerState) -> R) -> R {
         look(self.inner.lock().fold.state())
@@ -257,6 +273,7 @@ impl OplogWriter {
         let turn = self.appending.clone().lock_owned().await;
         let Some(append) = self.take_buffer(leaving)? else { return Ok(()) };
         let (span, _measured) = observe::commit(&append);
+        let last = append.expected + append.records.len() as u64 - 1;
         let this = self.clone();
         // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
         // outcome behind.
@@ -267,8 +284,9 @@ impl OplogWriter {
                 }
                 log_failure(&error)
             });
-            if let Err(error) = &result {
-                this.inner.lock().failed = Some(error.clone());
+            match &result {
+                Ok(()) => this.inner.lock().durable = last,
+                Err(error) => this.inner.lock().failed = Some(error.clone()),
             }
             drop(turn);
             result
