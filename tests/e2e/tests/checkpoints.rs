@@ -318,10 +318,14 @@ async fn a_checkpoint_of_another_life_is_not_used() -> Result<(), Failure> {
         server.call_keyed(&worker, ADD, json!([10]), None).await?;
     }
     server.call_keyed(&worker, ADD, json!([10]), Some("k")).await?;
+    // They are written in the background: only a dead server leaves them alone.
+    server.kill()?;
     let saved: Vec<(PathBuf, Vec<u8>)> = checkpoint_files(&server, id)?
         .into_iter()
         .map(|path| std::fs::read(&path).map(|bytes| (path, bytes)))
         .collect::<Result<_, _>>()?;
+    assert!(!saved.is_empty());
+    server.restart().await?;
     server.client.delete_worker(&worker).await?;
     assert_eq!(checkpoint_files(&server, id)?, Vec::<PathBuf>::new(), "they go with the worker");
     // The key was used in the other life only.
