@@ -78,6 +78,21 @@ impl Server {
         Ok(())
     }
 
+    /// SIGTERM: what is loaded leaves memory in an orderly way.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            let pid = child.id().to_string();
+            Command::new("kill").args(["-TERM", &pid]).status()?;
+            tokio::task::spawn_blocking(move || child.wait()).await??;
+        }
+        Ok(())
+    }
+
+    /// Size of the stored checkpoints, in bytes.
+    pub(crate) fn checkpoint_bytes(&self) -> Result<u64> {
+        sizes_below(&self.data.path().join("data/blobs"), "/checkpoints")
+    }
+
     /// Memory of the process that is in RAM, in bytes.
     pub(crate) fn resident(&self) -> Result<f64> {
         let pid = self.child.as_ref().context("the server does not run")?.id();
@@ -116,4 +131,18 @@ pub(crate) fn invocation(worker: &WorkerId, function: &str) -> String {
         "/v1/components/{}/workers/{}/invoke-and-await?function={function}",
         worker.component_id, worker.worker_name
     )
+}
+
+/// Sum of the sizes of the files whose path contains a text.
+fn sizes_below(dir: &Path, text: &str) -> Result<u64> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sum += sizes_below(&path, text)?;
+        } else if path.to_string_lossy().contains(text) {
+            sum += path.metadata()?.len();
+        }
+    }
+    Ok(sum)
 }

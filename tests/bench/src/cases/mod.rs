@@ -1,6 +1,7 @@
 //! What is measured, in groups that need one server each.
 
 mod calls;
+mod checkpoints;
 mod listing;
 mod memory;
 mod recovery;
@@ -25,6 +26,8 @@ pub(crate) enum Group {
     Rpc,
     /// Replay speed, and recovery by length of history.
     Recovery,
+    /// Checkpoints: their cost, and a lost node.
+    Checkpoints,
     /// Memory of workers.
     Memory,
     /// Starting a server.
@@ -55,7 +58,7 @@ impl Scene {
 
 impl Group {
     /// Every group, in the order of measuring.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Calls,
         Self::Steps,
         Self::Rpc,
@@ -72,6 +75,7 @@ impl Group {
             Self::Steps => steps::measure(scene).await,
             Self::Rpc => rpc::measure(scene).await,
             Self::Recovery => recovery::measure(scene).await,
+            Self::Checkpoints => checkpoints::measure(scene).await,
             Self::Memory => memory::measure(scene).await,
             Self::Start => start::measure(scene).await,
             Self::Listing => listing::measure(scene).await,
