@@ -63,6 +63,7 @@ impl Group {
         Self::Steps,
         Self::Rpc,
         Self::Recovery,
+        Self::Checkpoints,
         Self::Memory,
         Self::Start,
         Self::Listing,
