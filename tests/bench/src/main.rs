@@ -7,6 +7,7 @@ mod cases;
 mod guest;
 mod http;
 mod load;
+mod redis;
 mod report;
 mod samples;
 mod server;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod checkpoints;
+mod cluster;
 mod listing;
 mod memory;
 mod recovery;
@@ -34,6 +35,8 @@ pub(crate) enum Group {
     Start,
     /// Enumeration of many workers.
     Listing,
+    /// A cluster of processes; only if asked for, since it needs a Redis and an S3 server.
+    Cluster,
 }
 
 /// Where and how much to measure.
@@ -57,7 +60,7 @@ impl Scene {
 }
 
 impl Group {
-    /// Every group, in the order of measuring.
+    /// What is measured unless groups are named, in the order of measuring.
     pub(crate) const ALL: [Self; 8] = [
         Self::Calls,
         Self::Steps,
@@ -80,6 +83,7 @@ impl Group {
             Self::Memory => memory::measure(scene).await,
             Self::Start => start::measure(scene).await,
             Self::Listing => listing::measure(scene).await,
+            Self::Cluster => cluster::measure(scene).await,
         }
     }
 }
