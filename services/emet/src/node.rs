@@ -15,7 +15,7 @@ use std::sync::{Arc, OnceLock, Weak};
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct NodeArgs {
     /// Workers in memory at the same time.
-    #[arg(long, env = "EMET_MAX_LOADED", default_value_t = 1000)]
+    #[arg(long, env = "EMET_MAX_LOADED", default_value_t = 4096)]
     max_loaded: u32,
     /// Linear memory of all loaded workers together, in MiB [default: 60 % of the machine's].
     #[arg(long, env = "EMET_MEMORY_MIB")]

@@ -55,6 +55,9 @@ impl Stores {
     }
 }
 
+/// Of so many workers in memory one more leaves it when room is wanted.
+const EVICTED_SHARE: usize = 64;
+
 /// Limits of an executor.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutorOptions {
@@ -68,7 +71,7 @@ pub struct ExecutorOptions {
 
 impl Default for ExecutorOptions {
     fn default() -> Self {
-        Self { max_loaded: 1000, recovery_parallelism: 16, checkpoints: CheckpointMode::default() }
+        Self { max_loaded: 4096, recovery_parallelism: 16, checkpoints: CheckpointMode::default() }
     }
 }
 
@@ -275,16 +278,29 @@ impl Shared {
         loop {
             node.memory.pressure.wanted().await;
             let Some(shared) = this.upgrade() else { return };
-            shared.evict_one();
+            shared.evict_some();
         }
     }
 
-    fn evict_one(&self) {
+    /// Asks the workers that were idle longest to leave memory. Some at a time: finding them means
+    /// looking at all.
+    fn evict_some(&self) {
         let actors = self.actors.lock();
-        let idle = actors.values().filter_map(|slot| slot.get()).filter(|h| {
-            h.visible.loaded.load(Ordering::Acquire) && !h.visible.busy.load(Ordering::Acquire)
-        });
-        if let Some(oldest) = idle.min_by_key(|h| h.used.load(Ordering::Relaxed)) {
+        let loaded = actors
+            .values()
+            .filter_map(|slot| slot.get())
+            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
+        let mut count = 0;
+        let mut idle: Vec<_> = loaded
+            .inspect(|_| count += 1)
+            .filter(|h| !h.visible.busy.load(Ordering::Acquire))
+            .map(|h| (h.used.load(Ordering::Relaxed), h))
+            .collect();
+        let some = idle.len().min(count / EVICTED_SHARE + 1);
+        if some < idle.len() {
+            idle.select_nth_unstable_by_key(some, |(used, _)| *used);
+        }
+        for (_, oldest) in idle.into_iter().take(some) {
             oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
             EVICTIONS.inc();
             drop(oldest.sender.send(Command::Evict));

@@ -194,8 +194,13 @@ impl Scene {
     }
 
     /// What to load, and the last index that replay has to read. Everything up to it is in the
-    /// store; requests that arrive from now on are none of the replay's business.
+    /// store; requests that arrive from now on are none of the replay's business. Of a worker that
+    /// was just made nothing is read: its first invocation is stored together with its creation.
     async fn plan(&self) -> wasmtime::Result<(Load, OplogIndex)> {
+        let made_now = self.writer.with_state(|s| (s.index == 1).then(|| (load_plan(s), s.index)));
+        if let Some(plan) = made_now {
+            return Ok(plan);
+        }
         loop {
             self.writer.commit().await.map_err(Stop::from)?;
             if let Some(plan) = self.writer.with_durable_state(|s| (load_plan(s), s.index)) {

@@ -15,7 +15,7 @@ const STEPS: &str = r#"
   (core module $memory (memory (export "memory") 1))
   (core instance $m (instantiate $memory))
   (core func $now (canon lower (func $clock "now")))
-  (core func $key (canon lower (func $host "generate-idempotency-key") (memory $m "memory")))
+  (core func $key (canon lower (func $host "generate-idempotency-key") (memory (core memory $m "memory"))))
   (core module $code
     (import "host" "now" (func $now (result i64)))
     (import "host" "key" (func $key (param i32)))

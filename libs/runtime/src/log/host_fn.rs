@@ -14,13 +14,16 @@ pub struct HostFn<Req, Resp> {
     /// Recorded also where reads of local state are not: it tells the order of events, which what
     /// follows in the log depends on.
     pub tells_order: bool,
+    /// Asked again, it gives the same answer: the answer need not be durable before the guest goes
+    /// on, only before the next effect (law L2).
+    pub same_again: bool,
     types: PhantomData<fn(Req) -> Resp>,
 }
 
 impl<Req: Wit, Resp: Wit> HostFn<Req, Resp> {
     /// A description.
     pub const fn new(name: &'static str, kind: CallKind) -> Self {
-        Self { name, kind, tells_order: false, types: PhantomData }
+        Self { name, kind, tells_order: false, same_again: false, types: PhantomData }
     }
 
     /// Reads which of several events came first.
@@ -46,6 +49,12 @@ impl<Req: Wit, Resp: Wit> HostFn<Req, Resp> {
     /// Changes external state.
     pub const fn write_remote(name: &'static str) -> Self {
         Self::new(name, CallKind::WriteRemote)
+    }
+
+    /// Changes external state, at a place that tells repetitions from new requests and keeps what
+    /// it answered.
+    pub const fn write_once(name: &'static str) -> Self {
+        Self { same_again: true, ..Self::write_remote(name) }
     }
 
     /// Is one call of several that together change external state.

@@ -187,14 +187,9 @@ impl Journal {
         }
         let _ends_now = std::mem::replace(&mut self.call_span, Span::none());
         let name = Cow::Borrowed(function.name);
-        self.record_call(
-            name,
-            function.kind,
-            begin,
-            &request.into_value(),
-            &response.clone().into_value(),
-        )
-        .await
+        let (request, response) = (request.into_value(), response.clone().into_value());
+        self.add_call(name, function.kind, begin, &request, &response).await?;
+        if function.same_again { self.keep_small().await } else { self.after(function.kind).await }
     }
 
     /// Records a call that has no description of its own: libraries of guests make such.
@@ -206,14 +201,34 @@ impl Journal {
         request: &Value,
         response: &Value,
     ) -> Result<()> {
+        self.add_call(function, kind, begin, request, response).await?;
+        self.after(kind).await
+    }
+
+    async fn add_call(
+        &mut self,
+        function: Cow<'static, str>,
+        kind: CallKind,
+        begin: Option<OplogIndex>,
+        request: &Value,
+        response: &Value,
+    ) -> Result<()> {
         let request = self.payload(request).await?;
         let response = self.payload(response).await?;
         self.add(EntryKind::HostCall(HostCall { function, kind, begin, request, response }));
+        Ok(())
+    }
+
+    /// What a call of this kind has done is durable before the guest goes on, if others see it.
+    async fn after(&self, kind: CallKind) -> Result<()> {
         match kind {
             CallKind::WriteRemote | CallKind::WriteRemoteBatched => self.commit().await,
-            _ if self.writer.buffered() > MAX_BUFFERED => self.commit().await,
-            _ => Ok(()),
+            _ => self.keep_small().await,
         }
+    }
+
+    async fn keep_small(&self) -> Result<()> {
+        if self.writer.buffered() > MAX_BUFFERED { self.commit().await } else { Ok(()) }
     }
 
     async fn payload(&self, value: &Value) -> Result<Payload> {

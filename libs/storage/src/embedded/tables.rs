@@ -33,12 +33,13 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Sized for a small resident footprint: a process that does nothing holds almost nothing,
-    /// and a busy one some 50 MiB.
+    /// and a busy one some 100 MiB.
     pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
         let db = Database::builder(path)
             .cache_size(cache_bytes)
             .max_journaling_size(64 * MIB)
-            .worker_threads(2)
+            // With more than one, the first of them spins while another compacts.
+            .worker_threads(1)
             .open()
             .map_err(|error| OpenError::from_fjall(path, &error))?;
         let open = |name: &str, memtable: u64| {
@@ -50,8 +51,8 @@ impl Tables {
             .map_err(|error| OpenError::from_fjall(path, &error))
         };
         let tables = Self {
-            records: open("records", 8 * MIB)?,
-            heads: open("heads", 4 * MIB)?,
+            records: open("records", 16 * MIB)?,
+            heads: open("heads", 8 * MIB)?,
             kv: open("kv", 4 * MIB)?,
             db: db.clone(),
         };

@@ -127,6 +127,8 @@ impl Actor {
             },
             false => error.clone(),
         };
+        // The worker stays if the request made it.
+        self.commit().await;
         self.refuse_loading(&error, &access);
         self.answer_all(&access);
         self.finished = true;

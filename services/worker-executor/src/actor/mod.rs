@@ -118,7 +118,7 @@ impl Actor {
                 self.wait_for_retry(at).await;
             } else if let Some(job) = self.next_job() {
                 self.work(job).await;
-            } else if self.serve_loaded() {
+            } else if self.serve_loaded().await {
                 // What waited for the instance was answered.
             } else {
                 self.rest().await;
@@ -180,10 +180,14 @@ impl Actor {
     }
 
     /// Answers what needed the worker in memory and idle.
-    fn serve_loaded(&mut self) -> bool {
+    async fn serve_loaded(&mut self) -> bool {
         let refused = self.loaded.is_none() && !self.verifications.is_empty();
         if self.files.is_empty() && self.creations.is_empty() && !refused {
             return false;
+        }
+        // A worker that was made exists when that is answered (law L1).
+        if !self.creations.is_empty() && !self.commit().await {
+            return true;
         }
         let Some(loaded) = &self.loaded else {
             // A worker that waits goes on by itself, and is looked into when it is idle.

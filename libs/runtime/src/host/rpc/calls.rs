@@ -24,13 +24,13 @@ const UNIQUE_NAME: HostFn<(), String> =
 const KEY: HostFn<(), String> =
     HostFn::read_local("golem::rpc::wasm-rpc::invoke-and-await idempotency key");
 const CALL: HostFn<(String, String), Recorded> =
-    HostFn::write_remote("golem::rpc::wasm-rpc::invoke-and-await result");
+    HostFn::write_once("golem::rpc::wasm-rpc::invoke-and-await result");
 const SEND: HostFn<(String, String), Result<(), RecordedError>> =
-    HostFn::write_remote("golem::rpc::wasm-rpc::invoke");
+    HostFn::write_once("golem::rpc::wasm-rpc::invoke");
 const GET: HostFn<(), Option<Recorded>> =
-    HostFn::write_remote("golem::rpc::future-invoke-result::get");
+    HostFn::write_once("golem::rpc::future-invoke-result::get");
 const SCHEDULE: HostFn<(String, String), String> =
-    HostFn::write_remote("golem::rpc::wasm-rpc::schedule_invocation");
+    HostFn::write_once("golem::rpc::wasm-rpc::schedule_invocation");
 const CANCEL: HostFn<String, ()> = HostFn::write_remote("golem::rpc::cancellation-token::cancel");
 
 pub(in crate::host) const FUNCTIONS: &[&dyn HostFnInfo] =
