@@ -41,6 +41,7 @@ pub struct WorkerCtx {
     pub table: ResourceTable,
     /// The worker's directory; removed with the context.
     pub files: WorkerFiles,
+    preopened: bool,
     pub(crate) wasi: WasiCtx,
     pub(crate) http: WasiHttpCtx,
     pub(crate) http_hooks: Hooks,
@@ -114,8 +115,6 @@ impl WorkerCtx {
         memory: MemoryAccount,
     ) -> wasmtime::Result<Self> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.preopened_dir(files.path(), "/", FsPerms::ReadWrite)?;
-        wasi.preopened_dir(files.path(), ".", FsPerms::ReadWrite)?;
         let policy = node.network.clone();
         wasi.allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true).socket_addr_check(
             move |address, _use| {
@@ -132,6 +131,7 @@ impl WorkerCtx {
             journal,
             table: ResourceTable::new(),
             files,
+            preopened: false,
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             http_hooks: Hooks::new(node.http.clone()),
@@ -145,5 +145,15 @@ impl WorkerCtx {
             checkpoint: HostState::default(),
             node,
         })
+    }
+    /// Lets the guest into its directory; most never ask for it.
+    pub(crate) fn preopen(&mut self) -> wasmtime::Result<()> {
+        if !std::mem::replace(&mut self.preopened, true) {
+            let mut opened = WasiCtxBuilder::new();
+            opened.preopened_dir(self.files.path(), "/", FsPerms::ReadWrite)?;
+            opened.preopened_dir(self.files.path(), ".", FsPerms::ReadWrite)?;
+            std::mem::swap(self.wasi.filesystem(), opened.build().filesystem());
+        }
+        Ok(())
     }
 }

@@ -24,7 +24,7 @@ pub struct EngineLimits {
 
 impl Default for EngineLimits {
     fn default() -> Self {
-        Self { instances: 1000 }
+        Self { instances: 4096 }
     }
 }
 
@@ -35,7 +35,7 @@ fn pool(limits: EngineLimits) -> PoolingAllocationConfig {
     let per_worker = |n: u32| limits.instances.saturating_mul(n);
     pool.total_component_instances(per_worker(1).saturating_add(16))
         .total_stacks(per_worker(1).saturating_add(16))
-        .total_core_instances(per_worker(16))
+        .total_core_instances(per_worker(32))
         .total_memories(per_worker(3))
         .total_tables(per_worker(8))
         .max_component_instance_size(4 << 20)

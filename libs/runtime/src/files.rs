@@ -5,11 +5,13 @@ use emet_storage::BlobStore;
 use std::collections::HashSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// A directory that is removed when the worker is unloaded. It is made on first use, since most
 /// workers have no files.
 pub struct WorkerFiles {
     dir: PathBuf,
+    made: OnceLock<()>,
 }
 
 /// Where the content of an initial file is kept.
@@ -19,20 +21,24 @@ pub fn initial_file_key(content_hash: &str) -> String {
 
 impl WorkerFiles {
     /// A fresh directory below `root`.
-    pub fn create(root: &Path) -> std::io::Result<Self> {
+    pub fn new(root: &Path) -> Self {
         let dir = root.join(uuid::Uuid::new_v4().simple().to_string());
-        std::fs::create_dir_all(&dir)?;
-        Ok(Self { dir })
+        Self { dir, made: OnceLock::new() }
     }
 
-    /// The directory.
+    /// The directory. Where it cannot be made, whatever is done with it says so.
     pub fn path(&self) -> &Path {
+        self.made.get_or_init(|| {
+            if let Err(error) = std::fs::create_dir_all(&self.dir) {
+                tracing::error!(dir = %self.dir.display(), %error, "cannot make the directory of a worker");
+            }
+        });
         &self.dir
     }
 
     /// The place of an absolute path of the worker; none for a path that leaves the directory.
     pub fn resolve(&self, path: &str) -> Option<PathBuf> {
-        let mut out = self.dir.clone();
+        let mut out = self.path().to_owned();
         for part in path.split('/') {
             match part {
                 "" | "." => {}
@@ -88,7 +94,9 @@ fn write(
 
 impl Drop for WorkerFiles {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+        if self.made.get().is_some()
+            && let Err(error) = std::fs::remove_dir_all(&self.dir)
+        {
             tracing::warn!(dir = %self.dir.display(), %error, "cannot remove the directory of an unloaded worker");
         }
     }

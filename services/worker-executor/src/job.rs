@@ -17,9 +17,15 @@ use emet_runtime::log::{Journal, OplogWriter};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, WorkerCtx};
 use emet_values::Value;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
+use wasmtime::PoolConcurrencyLimitError;
+
+/// Components of many modules fill the instance pool before all places are taken: how long a worker
+/// waits until idle ones have left, and how often it looks.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// A worker in memory, and its place among those that may be.
 pub(crate) struct Loaded {
@@ -152,13 +158,22 @@ impl Scene {
         plan: &Load,
         target: OplogIndex,
     ) -> wasmtime::Result<Result<Instance, Ended>> {
-        let ctx = match self.context(&prepared, plan, target, None).await {
-            Ok(ctx) => ctx,
-            Err(error) => return Ok(Err(Ended::NotLoaded(error))),
-        };
-        let mut instance = match Instance::new(prepared, ctx).await {
-            Ok(instance) => instance,
-            Err(error) => return self.not_instantiated(error).map(Err),
+        let patience = Instant::now() + ROOM_PATIENCE;
+        let mut instance = loop {
+            let ctx = match self.context(&prepared, plan, target, None).await {
+                Ok(ctx) => ctx,
+                Err(error) => return Ok(Err(Ended::NotLoaded(error))),
+            };
+            match Instance::new(prepared.clone(), ctx).await {
+                Ok(instance) => break instance,
+                Err(error)
+                    if error.is::<PoolConcurrencyLimitError>() && Instant::now() < patience =>
+                {
+                    self.shared.node.memory.pressure.want();
+                    tokio::time::sleep(ROOM_PAUSE).await;
+                }
+                Err(error) => return self.not_instantiated(error).map(Err),
+            }
         };
         if plan.snapshot.is_some() {
             self.load_snapshot(&mut instance, plan).await?;
@@ -255,9 +270,7 @@ impl Scene {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
-        let files = WorkerFiles::create(&node.work_dir).map_err(|e| {
-            WorkerError::unknown(format!("cannot make the worker's directory: {e}"))
-        })?;
+        let files = WorkerFiles::new(&node.work_dir);
         let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
         let read_only = match checkpoint {
             Some(checkpoint) => {

@@ -199,6 +199,7 @@ impl WorkerCtx {
     fn root_descriptor(&mut self) -> wasmtime::Result<u32> {
         use wasmtime_wasi::filesystem::WasiFilesystemView;
         use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
+        self.preopen()?;
         let mut preopens = self.filesystem().get_directories()?;
         let root = preopens.pop().ok_or_else(|| wasmtime::format_err!("there is no directory"))?.0;
         for (other, _) in preopens {

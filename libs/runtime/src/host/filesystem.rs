@@ -66,6 +66,7 @@ impl WorkerCtx {
     }
 
     async fn directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        self.preopen()?;
         let found = self.filesystem().get_directories()?;
         let names: Vec<String> = found.iter().map(|(_, name)| name.clone()).collect();
         match self.journal.replay(&DIRECTORIES).await? {

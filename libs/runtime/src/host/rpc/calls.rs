@@ -191,8 +191,6 @@ impl WorkerCtx {
         params: Vec<Value>,
     ) -> wasmtime::Result<Prepared> {
         let target = rpc.0.clone();
-        let args = self.get_arguments().await?;
-        let env = self.get_environment().await?;
         let key = match self.journal.replay(&KEY).await? {
             Some(key) => key,
             None => {
@@ -201,6 +199,8 @@ impl WorkerCtx {
                 key
             }
         };
+        // Neither changes while the worker lives, so nothing of them needs to be recorded.
+        let (args, env) = (self.args.clone(), self.full_environment());
         let env = env.into_iter().filter(|(name, _)| !name.starts_with("GOLEM_")).collect();
         let invocation = Invocation {
             function,
