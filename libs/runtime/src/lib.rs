@@ -28,7 +28,6 @@ pub use component::{ComponentCache, Prepared};
 pub use ctx::WorkerCtx;
 pub use instance::Instance;
 pub use memory::{MemoryAccount, MemoryBudget};
-pub use host::http::HttpClient;
 pub use node::Node;
 pub use pressure::Pressure;
 pub use promises::{PromiseState, Promises};

@@ -172,6 +172,9 @@ async fn incoming_requests_are_invocations() -> Result<(), Failure> {
     assert!(body.ends_with(large.as_bytes()), "the body came back");
     let names: Vec<&str> = answer["headers"].as_array().into_iter().flatten().filter_map(|h| h[0].as_str()).collect();
     assert!(names.contains(&"x-a") && names.contains(&"content-type"), "{names:?}");
+    let from = answer["headers"].as_array().into_iter().flatten().find(|h| h[0] == "x-from").ok_or("no x-from")?;
+    let from: Vec<u8> = serde_json::from_value(from[1].clone())?;
+    assert_eq!(String::from_utf8(from)?, "Some(Scheme::Http) example.test");
     server.crash().await?;
     assert_eq!(server.call_keyed(&worker, HANDLE, posted, Some("k")).await?, answer);
     let custom = request(json!({ "custom": "PURGE" }), "/x?y=1", json!([]), "");

@@ -1,6 +1,7 @@
-//! `wasi:sockets`: names are looked up once, and the addresses recorded.
+//! `ip-name-lookup`: names are looked up once, and the addresses recorded.
 
-use super::values::add_resource;
+use super::super::values::add_resource;
+use super::codes::{Outcome, code_of, text_of};
 use super::{functions, wasi};
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
@@ -8,15 +9,18 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{Host as _, HostResolveAddressStream as _};
+use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{
+    Host as _, HostResolveAddressStream as _,
+};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress};
 use wasmtime_wasi::p2::{DynPollable, Network, Pollable, SocketError, subscribe};
 use wasmtime_wasi::sockets::WasiSocketsView;
 
-/// All addresses as text, or the name of an error code.
-type Addresses = Result<Vec<String>, String>;
+/// All addresses as text.
+type Addresses = Outcome<Vec<String>>;
 
-const RESOLVE: HostFn<String, Addresses> = HostFn::read_remote("sockets::ip_name_lookup::resolve_addresses");
+const RESOLVE: HostFn<String, Addresses> =
+    HostFn::read_remote("sockets::ip_name_lookup::resolve_addresses");
 
 pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&RESOLVE];
 
@@ -28,29 +32,6 @@ impl Pollable for NameLookup {
     async fn ready(&mut self) {}
 }
 
-/// The text that is recorded for a code. A lookup fails with one of these only.
-fn text_of_code(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::AccessDenied => "access-denied",
-        ErrorCode::InvalidArgument => "invalid-argument",
-        ErrorCode::NameUnresolvable => "name-unresolvable",
-        ErrorCode::TemporaryResolverFailure => "temporary-resolver-failure",
-        ErrorCode::PermanentResolverFailure => "permanent-resolver-failure",
-        _ => "unknown",
-    }
-}
-
-fn code_from_text(text: &str) -> ErrorCode {
-    match text {
-        "access-denied" => ErrorCode::AccessDenied,
-        "invalid-argument" => ErrorCode::InvalidArgument,
-        "name-unresolvable" => ErrorCode::NameUnresolvable,
-        "temporary-resolver-failure" => ErrorCode::TemporaryResolverFailure,
-        "permanent-resolver-failure" => ErrorCode::PermanentResolverFailure,
-        _ => ErrorCode::Unknown,
-    }
-}
-
 fn ip_addr(address: IpAddress) -> IpAddr {
     match address {
         IpAddress::Ipv4((a, b, c, d)) => IpAddr::from([a, b, c, d]),
@@ -60,7 +41,11 @@ fn ip_addr(address: IpAddress) -> IpAddr {
 
 impl WorkerCtx {
     /// Looks a name up and waits for all of its addresses.
-    async fn look_up(&mut self, network: Resource<Network>, name: String) -> Result<Vec<String>, SocketError> {
+    async fn look_up(
+        &mut self,
+        network: Resource<Network>,
+        name: String,
+    ) -> Result<Vec<String>, SocketError> {
         let stream = self.sockets().resolve_addresses(network, name)?;
         self.table.get_mut(&stream)?.ready().await;
         let mut addresses = Vec::new();
@@ -86,7 +71,7 @@ impl WorkerCtx {
                 self.before_waiting().await?;
                 let addresses = match self.look_up(network, name.clone()).await {
                     Ok(addresses) => Ok(addresses),
-                    Err(error) => Err(text_of_code(error.downcast()?).to_owned()),
+                    Err(error) => Err(text_of(error.downcast()?).to_owned()),
                 };
                 self.journal.record(&RESOLVE, name, &addresses).await?;
                 addresses
@@ -97,7 +82,7 @@ impl WorkerCtx {
                 let addresses = addresses.iter().filter_map(|a| a.parse().ok()).collect();
                 Ok(Ok(self.table.push(NameLookup(addresses))?))
             }
-            Err(code) => Ok(Err(code_from_text(&code))),
+            Err(code) => Ok(Err(code_of(&code))),
         }
     }
 }
