@@ -138,9 +138,11 @@ const WRONG_HANDLES: &str = r#"(component
         (export "[method]pollable.block" (func (param "self" (borrow $p))))))
     (alias export $poll "pollable" (type $pollable))
     (alias export $poll "[method]pollable.block" (func $block))
-    (import "wasi:random/random@0.2.0" (instance $random (export "get-random-u64" (func (result u64)))))
+    (import "wasi:sockets/network@0.2.0" (instance $sockets (export "network" (type (sub resource)))))
+    (alias export $sockets "network" (type $n0))
     (import "wasi:sockets/instance-network@0.2.0" (instance $instance
-        (export "network" (type $n (sub resource)))
+        (alias outer 1 $n0 (type $n1))
+        (export "network" (type $n (eq $n1)))
         (export "instance-network" (func (result (own $n))))))
     (alias export $instance "instance-network" (func $network))
     (core func $block (canon lower (func $block)))

@@ -106,11 +106,13 @@ async fn a_stream_that_a_kill_interrupts_is_resumed() -> Result<(), Failure> {
         tokio::task::yield_now().await;
     }
     server.crash().await?;
-    web.wait("/stream", 2).await;
-    if let Some(sender) = senders.lock().get(1) {
+    // Seen before it is answered.
+    while senders.lock().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    for sender in senders.lock().drain(..).skip(1) {
         sender.send("second".to_owned())?;
     }
-    senders.lock().clear();
     server.settle(&worker, WorkerStatus::Idle).await?;
     let completed = server.search(&worker, "exportedfunctioncompleted").await?;
     assert!(completed[0]["response"].to_string().contains("first second"), "{}", completed[0]);
