@@ -26,7 +26,7 @@ test-golem-cli: build ## Drive an unmodified golem-cli 1.1 (built once: very lon
 	scripts/test-golem-cli.sh $(TARGET_DIR)/debug/emet
 
 bench: setup ## Every figure beside its yardstick, into target/bench.json; BENCH_ARGS="--only calls --quick"
-	$(CARGO) build --release -p emet -p emet-bench
+	$(CARGO) build --release --workspace --bin emet --bin emet-bench
 	$(TARGET_DIR)/release/emet-bench $(BENCH_ARGS)
 
 verify: build setup-stores ## Format, lints, tests; changes nothing

@@ -8,7 +8,7 @@ setup-helm: ## Helm, Kubernetes schemas, Redis and an S3 server for tests, into 
 	@scripts/setup-s3.sh
 
 test-helm: setup-helm ## Chart and image: lint, schemas, policies, templates; the pods run as real processes
-	$(CARGO) build -p emet
+	$(CARGO) build --workspace
 	EMET_BIN=$(TARGET_DIR)/debug/emet $(HELM_PYTHON) deploy/helm/tests/run.py
 
 test-helm-apiserver: setup-helm ## Install, upgrade, roll back, uninstall on a real Kubernetes API server (builds it: 10 minutes, once)
@@ -16,5 +16,5 @@ test-helm-apiserver: setup-helm ## Install, upgrade, roll back, uninstall on a r
 	$(HELM_PYTHON) deploy/helm/tests/run.py test_apiserver
 
 image: ## The container image of the release build, into target/emet-image.tar, without a container engine
-	$(CARGO) build --release -p emet
+	$(CARGO) build --release --workspace --bin emet
 	deploy/image/assemble.py oci $(TARGET_DIR)/release/emet target/emet-image.tar

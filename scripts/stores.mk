@@ -7,4 +7,4 @@ setup-stores: ## Redis and an S3 server for tests, into target/tools
 	@scripts/setup-s3.sh
 
 test-stores: setup-stores ## Laws of the stores, on real servers that are killed in between
-	$(CARGO) test -p emet-storage -p emet-test-servers
+	$(CARGO) test --workspace --test suite

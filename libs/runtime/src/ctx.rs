@@ -72,7 +72,12 @@ impl WorkerCtx {
     }
 
     /// Output of the guest goes to the oplog.
-    pub(crate) async fn log(&mut self, level: LogLevel, context: &str, message: &str) -> wasmtime::Result<()> {
+    pub(crate) async fn log(
+        &mut self,
+        level: LogLevel,
+        context: &str,
+        message: &str,
+    ) -> wasmtime::Result<()> {
         let mut rest = message;
         while rest.len() > MAX_LOG_TEXT {
             let (head, tail) = rest.split_at(rest.floor_char_boundary(MAX_LOG_TEXT));
@@ -80,7 +85,11 @@ impl WorkerCtx {
             rest = tail;
         }
         self.journal.log(level, context, rest);
-        if self.journal.writer.buffered() > MAX_BUFFERED_LOGS { self.journal.flush().await } else { Ok(()) }
+        if self.journal.writer.buffered() > MAX_BUFFERED_LOGS {
+            self.journal.flush().await
+        } else {
+            Ok(())
+        }
     }
 }
 

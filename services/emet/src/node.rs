@@ -28,11 +28,21 @@ pub(crate) struct NodeArgs {
     checkpoints: CheckpointMode,
     /// Networks that guests may not reach, such as 10.0.0.0/8, or shop=10.0.0.0/8 for the component
     /// shop alone; repeatable.
-    #[arg(long, env = "EMET_NETWORK_DENY", value_delimiter = ',', value_name = "[COMPONENT=]NETWORK")]
+    #[arg(
+        long,
+        env = "EMET_NETWORK_DENY",
+        value_delimiter = ',',
+        value_name = "[COMPONENT=]NETWORK"
+    )]
     network_deny: Vec<Rule>,
     /// Networks that guests may reach although a wider one is denied. Rules of a component come
     /// before those for all; repeatable.
-    #[arg(long, env = "EMET_NETWORK_ALLOW", value_delimiter = ',', value_name = "[COMPONENT=]NETWORK")]
+    #[arg(
+        long,
+        env = "EMET_NETWORK_ALLOW",
+        value_delimiter = ',',
+        value_name = "[COMPONENT=]NETWORK"
+    )]
     network_allow: Vec<Rule>,
 }
 

@@ -17,9 +17,9 @@ use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::measured::{Measured, probe};
+use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
 use emet_telemetry::metrics::list::EVICTIONS;
-use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_values::TypedValue;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -28,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 /// Where workers keep their data.
@@ -75,6 +76,8 @@ impl Default for ExecutorOptions {
 #[derive(Clone)]
 pub struct Executor {
     pub(crate) shared: Arc<Shared>,
+    /// What goes on without being asked; it ends with the executor.
+    _background: Arc<JoinSet<()>>,
 }
 
 /// What actors and requests share.
@@ -155,13 +158,14 @@ impl Executor {
             this: this.clone(),
             node: node.clone(),
         });
-        let executor = Arc::new(Self { shared: shared.clone() });
+        let mut background = JoinSet::new();
+        background.spawn(Shared::run_timers(Arc::downgrade(&shared)));
+        background.spawn(Shared::make_room(Arc::downgrade(&shared)));
+        let executor = Arc::new(Self { shared, _background: Arc::new(background) });
         let workers: Arc<dyn Workers> = executor.clone();
         // The node outlives no executor: it holds it weakly. In a cluster it was given a way to
         // all workers before, and keeps that.
         drop(node.workers.set(Arc::downgrade(&workers)));
-        tokio::spawn(Shared::run_timers(Arc::downgrade(&shared)));
-        tokio::spawn(Shared::make_room(Arc::downgrade(&shared)));
         executor.begin(&ownership.held());
         executor
     }

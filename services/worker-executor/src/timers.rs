@@ -53,9 +53,46 @@ fn new_key(at: Timestamp, number: Uuid) -> Vec<u8> {
 #[derive(Clone)]
 pub(crate) struct Timers {
     kv: Arc<dyn KvStore>,
-    /// When the first timer of a shard is due, as far as is known: perhaps earlier, never later.
-    next: Arc<Mutex<BTreeMap<ShardId, Timestamp>>>,
+    next: Arc<Mutex<Next>>,
     changed: Arc<Notify>,
+}
+
+/// When the first timer of each shard held is due, as far as is known: perhaps earlier, never later.
+#[derive(Default)]
+struct Next {
+    by_shard: BTreeMap<ShardId, Timestamp>,
+    /// The same, in the order of time.
+    in_order: BTreeSet<(Timestamp, ShardId)>,
+}
+
+impl Next {
+    fn hold(&mut self, shard: ShardId, at: Timestamp) {
+        self.leave(shard);
+        self.by_shard.insert(shard, at);
+        self.in_order.insert((at, shard));
+    }
+
+    fn leave(&mut self, shard: ShardId) {
+        if let Some(at) = self.by_shard.remove(&shard) {
+            self.in_order.remove(&(at, shard));
+        }
+    }
+
+    /// Changes the time of a shard, if it is held.
+    fn change(&mut self, shard: ShardId, to: impl FnOnce(Timestamp) -> Timestamp) {
+        if let Some(at) = self.by_shard.get(&shard) {
+            self.hold(shard, to(*at));
+        }
+    }
+
+    fn all_at(&mut self, at: Timestamp) {
+        let shards: Vec<ShardId> = self.by_shard.keys().copied().collect();
+        shards.into_iter().for_each(|shard| self.hold(shard, at));
+    }
+
+    fn first(&self) -> Option<(Timestamp, ShardId)> {
+        self.in_order.first().copied()
+    }
 }
 
 /// A timer that is due.
@@ -74,7 +111,8 @@ impl Due {
             Err(_) => "refused",
         };
         TIMERS_FIRED.with([outcome]).inc();
-        TIMER_LAG_SECONDS.record(Duration::from_millis(now().0.saturating_sub(due_at(&self.key).0)));
+        TIMER_LAG_SECONDS
+            .record(Duration::from_millis(now().0.saturating_sub(due_at(&self.key).0)));
     }
 }
 
@@ -107,13 +145,16 @@ impl Timers {
 
     /// Starts to carry out the timers of shards.
     pub(crate) fn watch(&self, shards: &BTreeSet<ShardId>) {
-        self.next.lock().extend(shards.iter().map(|shard| (*shard, Timestamp(0))));
+        let mut next = self.next.lock();
+        shards.iter().for_each(|shard| next.hold(*shard, Timestamp(0)));
+        drop(next);
         self.changed.notify_one();
     }
 
     /// Leaves the timers of shards to others.
     pub(crate) fn unwatch(&self, shards: &BTreeSet<ShardId>) {
-        self.next.lock().retain(|shard, _| !shards.contains(shard));
+        let mut next = self.next.lock();
+        shards.iter().for_each(|shard| next.leave(*shard));
     }
 
     /// Adds a timer; it is durable when this returns. One with the same time and number is the
@@ -174,9 +215,7 @@ impl Timers {
 
     /// Notes that a timer of a shard is due at a time.
     fn expect(&self, shard: ShardId, at: Timestamp) {
-        if let Some(next) = self.next.lock().get_mut(&shard) {
-            *next = at.min(*next);
-        }
+        self.next.lock().change(shard, |next| at.min(next));
         self.changed.notify_one();
     }
 
@@ -194,10 +233,10 @@ impl Timers {
         let mut looked = Instant::now();
         loop {
             if looked.elapsed() > LOOK_AGAIN {
-                self.next.lock().values_mut().for_each(|next| *next = Timestamp(0));
+                self.next.lock().all_at(Timestamp(0));
                 looked = Instant::now();
             }
-            let first = self.next.lock().iter().map(|(shard, next)| (*next, *shard)).min();
+            let first = self.next.lock().first();
             let present = now();
             match first {
                 Some((at, shard)) if at <= present => {
@@ -219,9 +258,7 @@ impl Timers {
     /// The timers of a shard that are due, and a note of when the next one is.
     async fn due_of(&self, shard: ShardId, present: Timestamp) -> Result<Vec<Due>, WorkerError> {
         // Set before reading: a timer added meanwhile lowers it again.
-        if let Some(next) = self.next.lock().get_mut(&shard) {
-            *next = Timestamp(u64::MAX);
-        }
+        self.next.lock().change(shard, |_| Timestamp(u64::MAX));
         let found = self.kv.scan(&space(shard), &[], None, PAGE).await;
         let found = found
             .inspect_err(|_| self.expect(shard, Timestamp(present.0 + POSTPONED)))
@@ -242,9 +279,7 @@ impl Timers {
 
     /// Tries the timers of a shard again after a pause.
     pub(crate) fn postpone(&self, due: &Due) {
-        if let Some(next) = self.next.lock().get_mut(&due.shard) {
-            *next = Timestamp(now().0 + POSTPONED);
-        }
+        self.next.lock().change(due.shard, |_| Timestamp(now().0 + POSTPONED));
     }
 
     /// Forgets a timer whose action was carried out; `owner` is the worker that it belonged to.
@@ -265,6 +300,23 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_shard_is_the_one_that_is_due_first() {
+        let mut next = Next::default();
+        (0..3).for_each(|shard| next.hold(shard, Timestamp(0)));
+        (0..3).for_each(|shard| next.change(shard, |_| Timestamp(u64::MAX)));
+        next.change(2, |at| at.min(Timestamp(9)));
+        next.change(7, |at| at.min(Timestamp(1)));
+        assert_eq!(next.first(), Some((Timestamp(9), 2)));
+        next.change(1, |at| at.min(Timestamp(5)));
+        next.change(1, |at| at.min(Timestamp(8)));
+        assert_eq!(next.first(), Some((Timestamp(5), 1)));
+        next.leave(1);
+        assert_eq!(next.first(), Some((Timestamp(9), 2)));
+        next.all_at(Timestamp(0));
+        assert_eq!(next.in_order.len(), 2);
+    }
 
     #[test]
     fn ids_name_shard_and_key() {

@@ -43,7 +43,10 @@ impl Server {
 
     /// Starts the process; gives the time until it is healthy.
     pub(crate) async fn launch(&mut self) -> Result<Duration> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("log"))?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.path().join("log"))?;
         let started = Instant::now();
         let child = Command::new(binary()?)
             .arg("server")
@@ -75,6 +78,21 @@ impl Server {
         Ok(())
     }
 
+    /// SIGTERM: what is loaded leaves memory in an orderly way.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            let pid = child.id().to_string();
+            Command::new("kill").args(["-TERM", &pid]).status()?;
+            tokio::task::spawn_blocking(move || child.wait()).await??;
+        }
+        Ok(())
+    }
+
+    /// Size of the stored checkpoints, in bytes.
+    pub(crate) fn checkpoint_bytes(&self) -> Result<u64> {
+        sizes_below(&self.data.path().join("data/blobs"), "/checkpoints")
+    }
+
     /// Memory of the process that is in RAM, in bytes.
     pub(crate) fn resident(&self) -> Result<f64> {
         let pid = self.child.as_ref().context("the server does not run")?.id();
@@ -87,8 +105,13 @@ impl Server {
     /// Uploads a component and waits until it is compiled, which its first worker shows.
     pub(crate) async fn upload(&self, name: &str, wasm: Vec<u8>) -> Result<ComponentId> {
         let upload = Upload { wasm: wasm.into(), ..Default::default() };
-        let id = self.client.create_component(name, upload).await?.versioned_component_id.component_id;
-        let first = emet_api::rest::WorkerCreationRequest { name: "first".into(), args: vec![], env: Default::default() };
+        let id =
+            self.client.create_component(name, upload).await?.versioned_component_id.component_id;
+        let first = emet_api::rest::WorkerCreationRequest {
+            name: "first".into(),
+            args: vec![],
+            env: Default::default(),
+        };
         self.client.create_worker(id, &first).await?;
         Ok(id)
     }
@@ -104,5 +127,22 @@ impl Drop for Server {
 /// Path of an awaited invocation.
 pub(crate) fn invocation(worker: &WorkerId, function: &str) -> String {
     let function = emet_model::form_encode(function);
-    format!("/v1/components/{}/workers/{}/invoke-and-await?function={function}", worker.component_id, worker.worker_name)
+    format!(
+        "/v1/components/{}/workers/{}/invoke-and-await?function={function}",
+        worker.component_id, worker.worker_name
+    )
+}
+
+/// Sum of the sizes of the files whose path contains a text.
+fn sizes_below(dir: &Path, text: &str) -> Result<u64> {
+    let mut sum = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sum += sizes_below(&path, text)?;
+        } else if path.to_string_lossy().contains(text) {
+            sum += path.metadata()?.len();
+        }
+    }
+    Ok(sum)
 }

@@ -78,10 +78,12 @@ pub struct Cluster {
     pub services: Vec<Process>,
 }
 
-/// The `emet` binary beside the test.
+/// The `emet` binary beside the program; tests are one directory below.
 fn binary() -> Result<PathBuf, Failure> {
-    let test = std::env::current_exe()?;
-    let profile = test.ancestors().nth(2).ok_or("no target directory")?;
+    let program = std::env::current_exe()?;
+    let beside = program.parent().ok_or("no directory of binaries")?;
+    let below = beside.ends_with("deps").then(|| beside.parent()).flatten();
+    let profile = below.unwrap_or(beside);
     let binary = profile.join("emet");
     if binary.exists() {
         Ok(binary)

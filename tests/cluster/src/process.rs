@@ -60,6 +60,11 @@ impl Process {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// The port it serves on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where its health check and metrics are; a worker service has them at [`Self::address`].
     pub fn admin_address(&self) -> String {
         format!("127.0.0.1:{}", self.admin_port)

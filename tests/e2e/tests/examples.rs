@@ -7,25 +7,38 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 fn example(name: &str) -> Result<Vec<u8>, Failure> {
-    Ok(std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../examples/prebuilt/{name}.wasm")))?)
+    Ok(std::fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../examples/prebuilt/{name}.wasm")),
+    )?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_reserves_and_charges_or_takes_the_reservation_back() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let targets = [("stock", "shop:saga/stock"), ("account", "shop:saga/account")];
-    let linking = DynamicLinkedInstance::WasmRpc { target_interface_name: targets.map(|(k, v)| (k.to_owned(), v.to_owned())).into() };
+    let linking = DynamicLinkedInstance::WasmRpc {
+        target_interface_name: targets.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+    };
     let upload = Upload {
         wasm: example("saga")?.into(),
         dynamic_linking: [("shop:saga-client/saga-client".to_owned(), linking)].into(),
         ..Default::default()
     };
-    let id = server.client.create_component("shop:saga", upload).await?.versioned_component_id.component_id;
-    let [tea, ann, orders] = ["stock-tea", "account-ann", "orders"].map(|name| WorkerId::new(id, name));
+    let id = server
+        .client
+        .create_component("shop:saga", upload)
+        .await?
+        .versioned_component_id
+        .component_id;
+    let [tea, ann, orders] =
+        ["stock-tea", "account-ann", "orders"].map(|name| WorkerId::new(id, name));
     server.call(&tea, "shop:saga/stock.{deliver}", json!([10])).await?;
     server.call(&ann, "shop:saga/account.{deposit}", json!([100])).await?;
     let place = |count: u32| json!(["tea", count, 20, "ann"]);
-    assert_eq!(server.call(&orders, "shop:saga/orders.{place}", place(3)).await?, json!({ "ok": "order-1" }));
+    assert_eq!(
+        server.call(&orders, "shop:saga/orders.{place}", place(3)).await?,
+        json!({ "ok": "order-1" })
+    );
     let refused = server.call(&orders, "shop:saga/orders.{place}", place(4)).await?;
     assert_eq!(refused, json!({ "err": "ann cannot pay: 40 is not enough" }));
     // Sent, and killed at once: it is completed after the restart, once.
@@ -42,12 +55,23 @@ async fn an_order_reserves_and_charges_or_takes_the_reservation_back() -> Result
 async fn a_cart_survives_a_kill() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let upload = Upload { wasm: example("cart")?.into(), ..Default::default() };
-    let cart = WorkerId::new(server.client.create_component("shop:cart", upload).await?.versioned_component_id.component_id, "ann");
+    let cart = WorkerId::new(
+        server
+            .client
+            .create_component("shop:cart", upload)
+            .await?
+            .versioned_component_id
+            .component_id,
+        "ann",
+    );
     server.call(&cart, "shop:cart/api.{initialize-cart}", json!(["ann"])).await?;
     let item = json!({ "product-id": "t", "name": "tea", "price": 2.5, "quantity": 2 });
     server.call(&cart, "shop:cart/api.{add-item}", json!([item])).await?;
     server.crash().await?;
-    assert_eq!(server.call(&cart, "shop:cart/api.{get-cart-contents}", json!([])).await?, json!([item]));
+    assert_eq!(
+        server.call(&cart, "shop:cart/api.{get-cart-contents}", json!([])).await?,
+        json!([item])
+    );
     Ok(())
 }
 
@@ -64,17 +88,30 @@ fn worker_json(worker: &WorkerId) -> Value {
 async fn run_snippets(wasm: Vec<u8>) -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let upload = Upload { wasm: wasm.into(), ..Default::default() };
-    let id = server.client.create_component("snippets", upload.clone()).await?.versioned_component_id.component_id;
+    let id = server
+        .client
+        .create_component("snippets", upload.clone())
+        .await?
+        .versioned_component_id
+        .component_id;
     let (worker, other) = (WorkerId::new(id, "w"), WorkerId::new(id, "other"));
     let name = |function: &str| format!("demo:snippets/api.{{{function}}}");
-    let call = async |function: &str, params: Value| server.call(&worker, &name(function), params).await;
+    let call =
+        async |function: &str, params: Value| server.call(&worker, &name(function), params).await;
 
     let key = server.call_keyed(&worker, &name("idempotency-key"), json!([]), Some("key")).await?;
     assert_ne!(call("idempotency-key", json!([])).await?, key, "each is another one");
     let own = call("self-metadata", json!([])).await?;
-    assert_eq!((&own["worker-id"], &own["status"], &own["component-version"]), (&worker_json(&worker), &json!("running"), &json!(0)));
+    assert_eq!(
+        (&own["worker-id"], &own["status"], &own["component-version"]),
+        (&worker_json(&worker), &json!("running"), &json!(0))
+    );
 
-    assert_eq!(call("worker-metadata-of", json!([worker_json(&other)])).await?, Value::Null, "there is none yet");
+    assert_eq!(
+        call("worker-metadata-of", json!([worker_json(&other)])).await?,
+        Value::Null,
+        "there is none yet"
+    );
     server.call(&other, &name("set-value"), json!(["shared", "k", "from another worker"])).await?;
     assert_eq!(call("get-value", json!(["shared", "k"])).await?, json!("from another worker"));
     assert_eq!(call("get-value", json!(["shared", "missing"])).await?, Value::Null);
@@ -82,15 +119,27 @@ async fn run_snippets(wasm: Vec<u8>) -> Result<(), Failure> {
     assert_eq!(found["status"], json!("idle"), "{found}");
     for precise in [true, false] {
         let idle = call("idle-workers", json!([id_json(id), precise])).await?;
-        let names: Vec<&Value> = idle.as_array().into_iter().flatten().map(|w| &w["worker-id"]["worker-name"]).collect();
+        let names: Vec<&Value> =
+            idle.as_array().into_iter().flatten().map(|w| &w["worker-id"]["worker-name"]).collect();
         assert_eq!(names, [&json!("other")], "this one is running");
     }
 
     let bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
     call("write-blob", json!(["container", "object", bytes])).await?;
-    assert_eq!(server.call(&other, &name("read-blob"), json!(["container", "object"])).await?, json!(bytes));
+    assert_eq!(
+        server.call(&other, &name("read-blob"), json!(["container", "object"])).await?,
+        json!(bytes)
+    );
     call("log-message", json!(["a message of the snippets"])).await?;
-    assert_eq!(server.search(&worker, "\"a message of the snippets\"").await?.iter().filter(|e| e["type"] == "Log").count(), 1);
+    assert_eq!(
+        server
+            .search(&worker, "\"a message of the snippets\"")
+            .await?
+            .iter()
+            .filter(|e| e["type"] == "Log")
+            .count(),
+        1
+    );
 
     let version = server.client.update_component(id, upload).await?.versioned_component_id.version;
     call("update", json!([worker_json(&other), version])).await?;
@@ -99,7 +148,10 @@ async fn run_snippets(wasm: Vec<u8>) -> Result<(), Failure> {
     }
 
     server.crash().await?;
-    assert_eq!(server.call_keyed(&worker, &name("idempotency-key"), json!([]), Some("key")).await?, key);
+    assert_eq!(
+        server.call_keyed(&worker, &name("idempotency-key"), json!([]), Some("key")).await?,
+        key
+    );
     // The whole history is replayed first.
     let again = server.call(&worker, &name("read-blob"), json!(["container", "object"])).await?;
     assert_eq!(again, json!(bytes));
@@ -114,6 +166,7 @@ async fn every_snippet_of_the_rust_example_runs() -> Result<(), Failure> {
 /// A component with a JavaScript engine in it; compiling it takes a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_snippet_of_the_typescript_example_runs() -> Result<(), Failure> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/prebuilt/ts-snippets.wasm.zst");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/prebuilt/ts-snippets.wasm.zst");
     run_snippets(zstd::decode_all(std::fs::File::open(path)?)?).await
 }

@@ -24,13 +24,22 @@ async fn start() -> Result<(Server, WorkerId), Failure> {
 
 async fn is_served(server: &Server, healthy: &WorkerId) -> Result<(), Failure> {
     let started = Instant::now();
-    let called = tokio::time::timeout(PATIENCE, server.call(healthy, &function("healthcheck"), json!([]))).await;
-    let answer = called.map_err(|_| format!("no answer within {PATIENCE:?}\n{}", server.log()))??;
+    let called =
+        tokio::time::timeout(PATIENCE, server.call(healthy, &function("healthcheck"), json!([])))
+            .await;
+    let answer =
+        called.map_err(|_| format!("no answer within {PATIENCE:?}\n{}", server.log()))??;
     assert_eq!(answer, json!("ok"), "after {:?}", started.elapsed());
     Ok(())
 }
 
-async fn fails(server: &Server, healthy: &WorkerId, name: &str, params: Value, reason: &str) -> Result<(), Failure> {
+async fn fails(
+    server: &Server,
+    healthy: &WorkerId,
+    name: &str,
+    params: Value,
+    reason: &str,
+) -> Result<(), Failure> {
     let worker = WorkerId::new(healthy.component_id, name);
     let called = server.call(&worker, &function(name), params).await;
     let error = called.err().ok_or_else(|| format!("{name} did not fail"))?.to_string();
@@ -46,7 +55,11 @@ async fn traps_have_their_reason() -> Result<(), Failure> {
     fails(&server, &healthy, "bad-pointer", json!([]), "out of bounds").await?;
     fails(&server, &healthy, "deep-recursion", json!([]), "Stack overflow").await?;
     let recursed = WorkerId::new(healthy.component_id, "deep-recursion");
-    assert_eq!(server.search(&recursed, "error").await?.iter().filter(|e| e["type"] == "Error").count(), 1, "it is not tried again");
+    assert_eq!(
+        server.search(&recursed, "error").await?.iter().filter(|e| e["type"] == "Error").count(),
+        1,
+        "it is not tried again"
+    );
     Ok(())
 }
 
@@ -164,8 +177,14 @@ const WRONG_HANDLES: &str = r#"(component
 #[tokio::test(flavor = "multi_thread")]
 async fn handles_that_are_wrong_stop_their_worker_alone() -> Result<(), Failure> {
     let (server, healthy) = start().await?;
-    let upload = emet_client::Upload { wasm: wat::parse_str(WRONG_HANDLES)?.into(), ..Default::default() };
-    let id = server.client.create_component("wrong-handles", upload).await?.versioned_component_id.component_id;
+    let upload =
+        emet_client::Upload { wasm: wat::parse_str(WRONG_HANDLES)?.into(), ..Default::default() };
+    let id = server
+        .client
+        .create_component("wrong-handles", upload)
+        .await?
+        .versioned_component_id
+        .component_id;
     for (number, (name, params)) in [
         ("block", json!([0])),
         ("block", json!([12_345])),
@@ -177,7 +196,12 @@ async fn handles_that_are_wrong_stop_their_worker_alone() -> Result<(), Failure>
     .enumerate()
     {
         let worker = WorkerId::new(id, format!("w{number}"));
-        let error = server.call(&worker, name, params.clone()).await.err().ok_or("it did not fail")?.to_string();
+        let error = server
+            .call(&worker, name, params.clone())
+            .await
+            .err()
+            .ok_or("it did not fail")?
+            .to_string();
         assert!(error.contains("handle index"), "{name} {params}: {error}");
         is_served(&server, &healthy).await?;
     }
@@ -202,7 +226,8 @@ async fn a_worker_has_so_many_requests_under_way_and_no_more() -> Result<(), Fai
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_refuse_what_is_too_large_or_not_there_and_the_guest_goes_on() -> Result<(), Failure> {
+async fn stores_refuse_what_is_too_large_or_not_there_and_the_guest_goes_on() -> Result<(), Failure>
+{
     let (server, healthy) = start().await?;
     let before = server.memory_mib()?;
     let refusals = [
@@ -216,20 +241,36 @@ async fn stores_refuse_what_is_too_large_or_not_there_and_the_guest_goes_on() ->
         ("blobstore", "create-container", json!([""]), "is empty"),
         ("blobstore", "write-size", json!(["there", "o", (64 << 20) + 1]), "larger than"),
     ];
-    let (keyvalue, blobstore) = (server.upload("keyvalue").await?, server.upload("blobstore").await?);
-    server.call(&WorkerId::new(blobstore, "w"), "test:blobstore/api.{create-container}", json!(["there"])).await?;
+    let (keyvalue, blobstore) =
+        (server.upload("keyvalue").await?, server.upload("blobstore").await?);
+    server
+        .call(
+            &WorkerId::new(blobstore, "w"),
+            "test:blobstore/api.{create-container}",
+            json!(["there"]),
+        )
+        .await?;
     for (component, name, params, reason) in refusals {
         let id = if component == "keyvalue" { keyvalue } else { blobstore };
         let worker = WorkerId::new(id, "w");
-        let answer = server.call(&worker, &format!("test:{component}/api.{{{name}}}"), params).await?;
+        let answer =
+            server.call(&worker, &format!("test:{component}/api.{{{name}}}"), params).await?;
         let told = answer["err"].as_str().ok_or_else(|| format!("{component} {name}: {answer}"))?;
         assert!(told.contains(reason), "{component} {name}: {told}");
         is_served(&server, &healthy).await?;
     }
     // A bucket is made by being opened: what was never in it is not an error.
-    let missing = server.call(&WorkerId::new(keyvalue, "w"), "test:keyvalue/api.{get}", json!(["never seen", "k"])).await?;
+    let missing = server
+        .call(&WorkerId::new(keyvalue, "w"), "test:keyvalue/api.{get}", json!(["never seen", "k"]))
+        .await?;
     assert_eq!(missing, json!({ "ok": null }));
-    let most = server.call(&WorkerId::new(keyvalue, "w"), "test:keyvalue/api.{set-size}", json!(["b", "k", 16 << 20])).await?;
+    let most = server
+        .call(
+            &WorkerId::new(keyvalue, "w"),
+            "test:keyvalue/api.{set-size}",
+            json!(["b", "k", 16 << 20]),
+        )
+        .await?;
     assert!(most.get("ok").is_some(), "{most}");
     let grown = server.memory_mib()?.saturating_sub(before);
     assert!(grown < MAX_GROWTH, "the server grew by {grown} MiB");

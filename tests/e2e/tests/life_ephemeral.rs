@@ -44,8 +44,12 @@ async fn keys_that_a_guest_makes_belong_to_its_invocation() -> Result<(), Failur
         Ok(body["result"]["value"][0].clone())
     };
     let (first, second) = (keys("k1").await?, keys("k2").await?);
-    let all: std::collections::BTreeSet<String> =
-        [&first, &second].iter().filter_map(|k| k.as_array()).flatten().map(Value::to_string).collect();
+    let all: std::collections::BTreeSet<String> = [&first, &second]
+        .iter()
+        .filter_map(|k| k.as_array())
+        .flatten()
+        .map(Value::to_string)
+        .collect();
     assert_eq!(all.len(), 6, "{first} {second}");
     server.crash().await?;
     assert_eq!((keys("k1").await?, keys("k2").await?), (first, second));

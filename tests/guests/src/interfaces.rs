@@ -129,9 +129,16 @@ impl Guest for Interfaces {
             format!("started {}", inner.started_at().seconds > 0),
             format!("parent {}", parent.span_id() != here.span_id()),
             format!("a {:?}", here.get_attribute("a", false).map(value)),
-            format!("b {:?} {:?}", here.get_attribute("b", false).map(value), here.get_attribute("b", true).map(value)),
+            format!(
+                "b {:?} {:?}",
+                here.get_attribute("b", false).map(value),
+                here.get_attribute("b", true).map(value)
+            ),
             format!("own {own:?} all {all:?}"),
-            format!("chain {:?}", here.get_attribute_chain("a").into_iter().map(value).collect::<Vec<_>>()),
+            format!(
+                "chain {:?}",
+                here.get_attribute_chain("a").into_iter().map(value).collect::<Vec<_>>()
+            ),
             format!("chains {chains:?}"),
             format!(
                 "forwards {} {}",
@@ -152,7 +159,12 @@ impl Guest for Interfaces {
             host::set_oplog_persistence_level(PersistenceLevel::PersistNothing);
             let number = wasi::random::random::get_random_u64();
             host::set_oplog_persistence_level(level);
-            durability::persist_typed_durable_function_invocation("test::typed", &typed(7), &typed(number), kind);
+            durability::persist_typed_durable_function_invocation(
+                "test::typed",
+                &typed(7),
+                &typed(number),
+                kind,
+            );
             number
         } else {
             let read = durability::read_persisted_durable_function_invocation();
@@ -178,11 +190,20 @@ impl Guest for Interfaces {
         let (rest, at_end) = file.read(100, 8).map_err(debug)?;
         let time = wasi::filesystem::types::Datetime { seconds: 1_000_000, nanoseconds: 0 };
         let root = directory()?;
-        root.set_times_at(PathFlags::empty(), "raw.txt", NewTimestamp::Timestamp(time), NewTimestamp::Timestamp(time))
-            .map_err(debug)?;
+        root.set_times_at(
+            PathFlags::empty(),
+            "raw.txt",
+            NewTimestamp::Timestamp(time),
+            NewTimestamp::Timestamp(time),
+        )
+        .map_err(debug)?;
         let stat = root.stat_at(PathFlags::empty(), "raw.txt").map_err(debug)?;
         let (same, other) = (open("raw.txt")?, open("other.txt")?);
-        let missing = root.stat_at(PathFlags::empty(), "missing").err().map(|e| e.name().to_owned()).unwrap_or_default();
+        let missing = root
+            .stat_at(PathFlags::empty(), "missing")
+            .err()
+            .map(|e| e.name().to_owned())
+            .unwrap_or_default();
         Ok(vec![
             format!("written {written}"),
             format!("read {} {end}", String::from_utf8_lossy(&read)),
@@ -196,7 +217,8 @@ impl Guest for Interfaces {
     fn streams() -> Outcome<Vec<String>> {
         let (from, to) = (open("from.bin")?, open("to.bin")?);
         from.write(b"abcdefghij", 0).map_err(debug)?;
-        let (input, output) = (from.read_via_stream(0).map_err(debug)?, to.write_via_stream(0).map_err(debug)?);
+        let (input, output) =
+            (from.read_via_stream(0).map_err(debug)?, to.write_via_stream(0).map_err(debug)?);
         let skipped = input.skip(2).map_err(debug)?;
         let mut spliced = output.splice(&input, 3).map_err(debug)?;
         spliced += output.blocking_splice(&input, 2).map_err(debug)?;
@@ -207,7 +229,11 @@ impl Guest for Interfaces {
         output.blocking_write_zeroes_and_flush(1).map_err(debug)?;
         drop((input, output));
         let (written, _) = to.read(100, 0).map_err(debug)?;
-        Ok(vec![format!("skipped {skipped}"), format!("spliced {spliced}"), format!("{:?}", String::from_utf8_lossy(&written))])
+        Ok(vec![
+            format!("skipped {skipped}"),
+            format!("spliced {spliced}"),
+            format!("{:?}", String::from_utf8_lossy(&written)),
+        ])
     }
 
     fn http_objects() -> Outcome<Vec<String>> {
@@ -216,9 +242,22 @@ impl Guest for Interfaces {
         let copy = fields.clone();
         copy.set("x-a", &[b"3".to_vec(), b"4".to_vec()]).map_err(debug)?;
         copy.delete("x-b").map_err(debug)?;
-        let told_fields = format!("{} {} {} {}", fields.get("x-a").len(), fields.has("x-b"), copy.get("x-a").len(), copy.has("x-b"));
-        let bad = Fields::from_list(&[("bad name".to_owned(), vec![])]).err().map(debug).unwrap_or_default();
-        let request = new_request(&Method::Put, "http://host:1/path?q", &[("x-c".to_owned(), "5".to_owned())]);
+        let told_fields = format!(
+            "{} {} {} {}",
+            fields.get("x-a").len(),
+            fields.has("x-b"),
+            copy.get("x-a").len(),
+            copy.has("x-b")
+        );
+        let bad = Fields::from_list(&[("bad name".to_owned(), vec![])])
+            .err()
+            .map(debug)
+            .unwrap_or_default();
+        let request = new_request(
+            &Method::Put,
+            "http://host:1/path?q",
+            &[("x-c".to_owned(), "5".to_owned())],
+        );
         let fixed = request.headers().set("x-c", &[]).err().map(debug).unwrap_or_default();
         let options = RequestOptions::new();
         options.set_connect_timeout(Some(1)).map_err(debug)?;
@@ -229,9 +268,20 @@ impl Guest for Interfaces {
         Ok(vec![
             told_fields,
             bad,
-            format!("{:?} {:?} {:?} {:?}", request.method(), request.scheme(), request.authority(), request.path_with_query()),
+            format!(
+                "{:?} {:?} {:?} {:?}",
+                request.method(),
+                request.scheme(),
+                request.authority(),
+                request.path_with_query()
+            ),
             format!("{} {fixed}", request.headers().entries().len()),
-            format!("{:?} {:?} {:?}", options.connect_timeout(), options.first_byte_timeout(), options.between_bytes_timeout()),
+            format!(
+                "{:?} {:?} {:?}",
+                options.connect_timeout(),
+                options.first_byte_timeout(),
+                options.between_bytes_timeout()
+            ),
             format!("{} {}", response.status_code(), response.headers().entries().len()),
         ])
     }

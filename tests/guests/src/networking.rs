@@ -146,7 +146,12 @@ fn bound_udp() -> Outcome<UdpSocket> {
     Ok(socket)
 }
 
-fn exchange(socket: &UdpSocket, sent: &str, connected: Option<u16>, to: Option<u16>) -> Outcome<String> {
+fn exchange(
+    socket: &UdpSocket,
+    sent: &str,
+    connected: Option<u16>,
+    to: Option<u16>,
+) -> Outcome<String> {
     let (incoming, outgoing) = socket.stream(connected.map(loopback)).map_err(text)?;
     if connected.is_some() {
         socket.remote_address().map_err(text)?;
@@ -155,7 +160,8 @@ fn exchange(socket: &UdpSocket, sent: &str, connected: Option<u16>, to: Option<u
     if outgoing.check_send().map_err(text)? == 0 {
         return Err("nothing may be sent".into());
     }
-    let datagram = OutgoingDatagram { data: sent.as_bytes().to_vec(), remote_address: to.map(loopback) };
+    let datagram =
+        OutgoingDatagram { data: sent.as_bytes().to_vec(), remote_address: to.map(loopback) };
     outgoing.send(&[datagram]).map_err(text)?;
     loop {
         incoming.subscribe().block();
@@ -222,7 +228,9 @@ impl Guest for Networking {
                 match order.as_str() {
                     "end" => return Ok(done),
                     "time" => done.push(format!("time {}", wasi::clocks::monotonic_clock::now())),
-                    "random" => done.push(format!("random {}", wasi::random::random::get_random_u64())),
+                    "random" => {
+                        done.push(format!("random {}", wasi::random::random::get_random_u64()))
+                    }
                     "poll" => done.push(format!("poll {}", c.input.subscribe().ready())),
                     other => done.push(other.to_owned()),
                 }
@@ -288,7 +296,9 @@ impl Guest for Networking {
             }
             let mut again = String::new();
             while again.len() < 3 {
-                again.push_str(&String::from_utf8_lossy(&c.input.blocking_read(3).map_err(stream_text)?));
+                again.push_str(&String::from_utf8_lossy(
+                    &c.input.blocking_read(3).map_err(stream_text)?,
+                ));
             }
             c.socket.shutdown(ShutdownType::Send).map_err(text)?;
             let end = c.input.blocking_read(1).map_err(stream_text).err().unwrap_or_default();
@@ -322,7 +332,11 @@ impl Guest for Networking {
             shown("udp hops", udp.unicast_hop_limit())?,
             format!("udp receives {}", udp.receive_buffer_size().map_err(text)? >= 100_000),
             format!("udp sends {}", udp.send_buffer_size().map_err(text)? >= 100_000),
-            format!("{:?} {}", udp.address_family(), port_of(udp.local_address().map_err(text)?) > 0),
+            format!(
+                "{:?} {}",
+                udp.address_family(),
+                port_of(udp.local_address().map_err(text)?) > 0
+            ),
             format!("udp remote {}", udp.remote_address().err().map(text).unwrap_or_default()),
         ])
     }
@@ -369,11 +383,15 @@ impl Guest for Networking {
     }
 
     fn udp_ask(port: u16, sent: String) -> Outcome<String> {
-        UDP.with_borrow(|socket| exchange(socket.as_ref().ok_or("there is no socket")?, &sent, None, Some(port)))
+        UDP.with_borrow(|socket| {
+            exchange(socket.as_ref().ok_or("there is no socket")?, &sent, None, Some(port))
+        })
     }
 
     fn udp_ask_connected(port: u16, sent: String) -> Outcome<String> {
-        UDP.with_borrow(|socket| exchange(socket.as_ref().ok_or("there is no socket")?, &sent, Some(port), None))
+        UDP.with_borrow(|socket| {
+            exchange(socket.as_ref().ok_or("there is no socket")?, &sent, Some(port), None)
+        })
     }
 
     fn open_many(most: u32) -> (u32, String) {

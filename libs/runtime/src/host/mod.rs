@@ -103,5 +103,11 @@ pub fn describe(name: &str) -> Option<&'static dyn HostFnInfo> {
         random::FUNCTIONS,
         rpc::FUNCTIONS,
     ];
-    modules.into_iter().flatten().chain(golem::recorded()).chain(sockets::recorded()).find(|f| f.name() == name).copied()
+    modules
+        .into_iter()
+        .flatten()
+        .chain(golem::recorded())
+        .chain(sockets::recorded())
+        .find(|f| f.name() == name)
+        .copied()
 }

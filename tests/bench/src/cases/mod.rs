@@ -1,6 +1,8 @@
 //! What is measured, in groups that need one server each.
 
 mod calls;
+mod checkpoints;
+mod cluster;
 mod listing;
 mod memory;
 mod recovery;
@@ -25,12 +27,16 @@ pub(crate) enum Group {
     Rpc,
     /// Replay speed, and recovery by length of history.
     Recovery,
+    /// Checkpoints: their cost, and a lost node.
+    Checkpoints,
     /// Memory of workers.
     Memory,
     /// Starting a server.
     Start,
     /// Enumeration of many workers.
     Listing,
+    /// A cluster of processes; only if asked for, since it needs a Redis and an S3 server.
+    Cluster,
 }
 
 /// Where and how much to measure.
@@ -54,9 +60,17 @@ impl Scene {
 }
 
 impl Group {
-    /// Every group, in the order of measuring.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Calls, Self::Steps, Self::Rpc, Self::Recovery, Self::Memory, Self::Start, Self::Listing];
+    /// What is measured unless groups are named, in the order of measuring.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Calls,
+        Self::Steps,
+        Self::Rpc,
+        Self::Recovery,
+        Self::Checkpoints,
+        Self::Memory,
+        Self::Start,
+        Self::Listing,
+    ];
 
     /// Measures the figures of the group.
     pub(crate) async fn measure(self, scene: &Scene) -> Result<Vec<Figure>> {
@@ -65,9 +79,11 @@ impl Group {
             Self::Steps => steps::measure(scene).await,
             Self::Rpc => rpc::measure(scene).await,
             Self::Recovery => recovery::measure(scene).await,
+            Self::Checkpoints => checkpoints::measure(scene).await,
             Self::Memory => memory::measure(scene).await,
             Self::Start => start::measure(scene).await,
             Self::Listing => listing::measure(scene).await,
+            Self::Cluster => cluster::measure(scene).await,
         }
     }
 }

@@ -17,7 +17,11 @@ const PER_CALL: usize = 1000;
 
 pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let mut figures = replay(scene).await?;
-    figures.extend(by_length(scene).await?);
+    figures.extend(by_length(scene, "off", "_replayed").await?.0);
+    let (with, growth) = by_length(scene, "on", "").await?;
+    figures.extend(with);
+    let target = Target::AtMost(2.0);
+    figures.push(Figure::new("recovery_1e6_over_1e2", "times", &growth, None, target));
     Ok(figures)
 }
 
@@ -34,9 +38,13 @@ async fn first_call(server: &mut Server, id: ComponentId, name: &str) -> Result<
     server.launch().await?;
     let mut connection = Connection::open(server.port).await?;
     // Another worker's call brings the component in, as on a node that has been running.
-    connection.post(&invocation(&WorkerId::new(id, "first"), "recorded"), r#"{"params":[{"value":0}]}"#).await?;
+    connection
+        .post(&invocation(&WorkerId::new(id, "first"), "recorded"), r#"{"params":[{"value":0}]}"#)
+        .await?;
     let started = Instant::now();
-    connection.post(&invocation(&WorkerId::new(id, name), "recorded"), r#"{"params":[{"value":0}]}"#).await?;
+    connection
+        .post(&invocation(&WorkerId::new(id, name), "recorded"), r#"{"params":[{"value":0}]}"#)
+        .await?;
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
@@ -52,13 +60,18 @@ async fn replay(scene: &Scene) -> Result<Vec<Figure>> {
     Ok(vec![Figure::new("replay_entries", "per s", &rate, None, Target::AtLeast(500_000.0))])
 }
 
-async fn by_length(scene: &Scene) -> Result<Vec<Figure>> {
-    let mut server = Server::start(&scene.work, &[]).await?;
+/// Recovery times by length of the history, and what the longest takes of the shortest's.
+async fn by_length(scene: &Scene, mode: &str, suffix: &str) -> Result<(Vec<Figure>, Samples)> {
+    let mut server = Server::start(&scene.work, &["--checkpoints", mode]).await?;
     let id = server.upload("steps", guest::steps()?).await?;
-    let lengths = [("recovery_1e2", 100), ("recovery_1e4", 10_000), ("recovery_1e6", scene.count(1_000_000))];
+    let lengths =
+        [("recovery_1e2", 100), ("recovery_1e4", 10_000), ("recovery_1e6", scene.count(1_000_000))];
     for (name, entries) in lengths {
         fill(&server, id, name, entries).await?;
     }
+    // A checkpoint that is due is taken while the worker is idle, or when the server ends.
+    server.stop().await?;
+    server.launch().await?;
     let mut figures = Vec::new();
     let mut medians = Vec::new();
     for (name, _) in lengths {
@@ -67,12 +80,11 @@ async fn by_length(scene: &Scene) -> Result<Vec<Figure>> {
             times.add(first_call(&mut server, id, name).await?);
         }
         medians.push(times.median());
-        figures.push(Figure::new(name, "ms", &times, None, Target::None));
+        figures.push(Figure::new(&format!("{name}{suffix}"), "ms", &times, None, Target::None));
     }
+    let mut growth = Samples::default();
     if let [short, _, long] = medians.as_slice() {
-        let mut growth = Samples::default();
         growth.add(long / short);
-        figures.push(Figure::new("recovery_1e6_over_1e2", "times", &growth, None, Target::AtMost(2.0)));
     }
-    Ok(figures)
+    Ok((figures, growth))
 }

@@ -103,12 +103,17 @@ pub(crate) struct Exchanges {
 impl Exchanges {
     /// Whether none is under way.
     pub(crate) fn is_empty(&self) -> bool {
-        [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers].into_iter().all(HashMap::is_empty)
+        [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers]
+            .into_iter()
+            .all(HashMap::is_empty)
     }
 
     /// How many are under way. Streams are of bodies that are counted.
     pub(super) fn count(&self) -> usize {
-        [&self.futures, &self.responses, &self.bodies, &self.trailers].into_iter().map(HashMap::len).sum()
+        [&self.futures, &self.responses, &self.bodies, &self.trailers]
+            .into_iter()
+            .map(HashMap::len)
+            .sum()
     }
 
     pub(super) fn resume_all(&self) {
@@ -225,7 +230,10 @@ impl ResumedBody {
     }
 }
 
-async fn open(exchange: Arc<Exchange>, response: HostFutureIncomingResponse) -> Result<WasiBody, Error> {
+async fn open(
+    exchange: Arc<Exchange>,
+    response: HostFutureIncomingResponse,
+) -> Result<WasiBody, Error> {
     exchange.resume();
     let (response, _io) = match response {
         HostFutureIncomingResponse::Pending(task) => task.await?,
@@ -253,7 +261,10 @@ impl Body for ResumedBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         loop {
             match &mut self.state {
                 Resuming::Dormant(response) => {

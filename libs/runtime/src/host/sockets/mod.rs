@@ -118,22 +118,28 @@ fn text_of_address(address: IpSocketAddress) -> String {
 }
 
 fn address_of(text: &str) -> Result<IpSocketAddress, String> {
-    text.parse::<SocketAddr>().map(IpSocketAddress::from).map_err(|_| text_of(ErrorCode::Unknown).to_owned())
+    text.parse::<SocketAddr>()
+        .map(IpSocketAddress::from)
+        .map_err(|_| text_of(ErrorCode::Unknown).to_owned())
 }
 
 /// Names and sockets for a worker, as far as it may reach.
 pub(crate) fn allow(wasi: &mut WasiCtxBuilder, reach: Arc<Reach>) -> Connections {
     let connections = Connections::default();
     let refusal = connections.refusal.clone();
-    wasi.allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true).socket_addr_check(move |address, purpose| {
-        let refused = reach.refuses(address.ip()).filter(|_| is_checked(purpose));
-        let allowed = refused.is_none();
-        // Of what comes in the guest knows nothing: there is nobody to tell.
-        if let (Some(refused), false) = (refused, matches!(purpose, SocketAddrUse::TcpAccept | SocketAddrUse::UdpReceive)) {
-            *refusal.lock() = Some(refused);
-        }
-        Box::pin(async move { allowed })
-    });
+    wasi.allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true).socket_addr_check(
+        move |address, purpose| {
+            let refused = reach.refuses(address.ip()).filter(|_| is_checked(purpose));
+            let allowed = refused.is_none();
+            // Of what comes in the guest knows nothing: there is nobody to tell.
+            if let (Some(refused), false) =
+                (refused, matches!(purpose, SocketAddrUse::TcpAccept | SocketAddrUse::UdpReceive))
+            {
+                *refusal.lock() = Some(refused);
+            }
+            Box::pin(async move { allowed })
+        },
+    );
     connections
 }
 
@@ -152,7 +158,10 @@ impl Connections {
 
 impl WorkerCtx {
     /// The real one of what is held, if it is there.
-    fn real<T: 'static>(&mut self, held: &Resource<Held<T>>) -> wasmtime::Result<Option<Resource<T>>> {
+    fn real<T: 'static>(
+        &mut self,
+        held: &Resource<Held<T>>,
+    ) -> wasmtime::Result<Option<Resource<T>>> {
         Ok(self.table.get(held)?.live.map(Resource::new_borrow))
     }
 
@@ -168,7 +177,10 @@ impl WorkerCtx {
 
     /// What others see must not depend on what could be lost (law L2). The call is not announced:
     /// after a failure it is not repeated, since the socket is gone.
-    async fn before_socket_call<Req, Resp>(&mut self, function: &HostFn<Req, Resp>) -> wasmtime::Result<()> {
+    async fn before_socket_call<Req, Resp>(
+        &mut self,
+        function: &HostFn<Req, Resp>,
+    ) -> wasmtime::Result<()> {
         if function.kind == CallKind::WriteRemote { self.journal.flush().await } else { Ok(()) }
     }
 
@@ -200,7 +212,11 @@ impl WorkerCtx {
 }
 
 pub(super) fn recorded() -> impl Iterator<Item = &'static &'static dyn HostFnInfo> {
-    [lookup::FUNCTIONS, streams::FUNCTIONS].into_iter().chain(tcp::FUNCTIONS).chain(udp::FUNCTIONS).flatten()
+    [lookup::FUNCTIONS, streams::FUNCTIONS]
+        .into_iter()
+        .chain(tcp::FUNCTIONS)
+        .chain(udp::FUNCTIONS)
+        .flatten()
 }
 
 pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
