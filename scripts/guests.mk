@@ -1,7 +1,7 @@
 # Guest components. Included by the top Makefile; paths are relative to the repository's root.
 # Nothing here is needed to build or test Emet: what tests use is checked in under tests/guests/prebuilt.
 
-.PHONY: guest-toolchain guests guests-check guests-update examples-ts example-c wit-check
+.PHONY: guest-toolchain guests guests-check guests-update examples-ts examples-ts-update example-c wit-check
 
 ## The compiler for guests, under target/guest-toolchain (once; about 1.5 minutes and 500 MB).
 guest-toolchain:
@@ -22,6 +22,10 @@ guests-update:
 ## The TypeScript examples (npm; 11 MB each) into examples/ts-*/build.
 examples-ts:
 	for d in examples/ts-cart examples/ts-snippets; do (cd $$d && npm install --silent --no-audit --no-fund && npm run -s build) || exit 1; done
+
+## Replaces the checked-in TypeScript example, which tests run.
+examples-ts-update: examples-ts
+	zstd -19 -q -f examples/ts-snippets/build/snippets.wasm -o examples/prebuilt/ts-snippets.wasm.zst
 
 ## The C example (Python's ziglang package, npm) into examples/c-counter/build.
 example-c:

@@ -16,6 +16,8 @@ import {
 import { Bucket, OutgoingValue } from "wasi:keyvalue/types@0.1.0";
 import { get, set } from "wasi:keyvalue/eventual@0.1.0";
 import { createContainer } from "wasi:blobstore/blobstore";
+// For the methods of what createContainer returns.
+import "wasi:blobstore/container";
 import { OutgoingValue as OutgoingBlob } from "wasi:blobstore/types";
 import { log } from "wasi:logging/logging";
 

@@ -4,6 +4,7 @@ use crate::checkpoint::HostState;
 use crate::files::WorkerFiles;
 use crate::host::golem::Spans;
 use crate::host::http::{Exchanges, Hooks};
+use crate::host::sockets::{self, Connections};
 use crate::log::Journal;
 use crate::memory::MemoryAccount;
 use crate::node::Node;
@@ -47,6 +48,8 @@ pub struct WorkerCtx {
     pub(crate) http_hooks: Hooks,
     /// HTTP exchanges that have not ended.
     pub(crate) exchanges: Exchanges,
+    /// Sockets.
+    pub(crate) connections: Connections,
     /// Trace of the current invocation.
     pub(crate) spans: Spans,
     /// Timers among the pollables, by their place in the table.
@@ -115,13 +118,8 @@ impl WorkerCtx {
         memory: MemoryAccount,
     ) -> wasmtime::Result<Self> {
         let mut wasi = WasiCtxBuilder::new();
-        let policy = node.network.clone();
-        wasi.allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true).socket_addr_check(
-            move |address, _use| {
-                let allowed = policy.refuses(address.ip()).is_none();
-                Box::pin(async move { allowed })
-            },
-        );
+        let (reach, client) = node.network.of(&component.component_name);
+        let connections = sockets::allow(&mut wasi, reach);
         Ok(Self {
             worker: create.worker_id.clone(),
             component_version: component.versioned_component_id.version,
@@ -134,8 +132,9 @@ impl WorkerCtx {
             preopened: false,
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            http_hooks: Hooks::new(node.http.clone()),
+            http_hooks: Hooks::new(client),
             exchanges: Exchanges::default(),
+            connections,
             spans: Spans::default(),
             deadlines: HashMap::new(),
             calls: HashMap::new(),

@@ -26,7 +26,6 @@ pub mod network;
 
 pub use component::{ComponentCache, Prepared};
 pub use ctx::WorkerCtx;
-pub use host::http::HttpClient;
 pub use instance::Instance;
 pub use memory::{MemoryAccount, MemoryBudget};
 pub use node::Node;

@@ -1,9 +1,12 @@
 //! Which addresses guests may reach. Checked on the resolved address, so that neither a name nor a
 //! redirect leads around it.
 
+use crate::host::http::HttpClient;
+use parking_lot::Mutex;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-/// A rule of the policy: addresses that share the first bits with a network.
+/// Addresses that share the first bits with a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -57,14 +60,43 @@ fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Allowed and denied networks: an allowed one wins over a denied one; what is in neither is
-/// permitted.
+/// A network, for all components or for one. As text: `10.0.0.0/8`, `shop=10.0.0.0/8`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    component: Option<String>,
+    network: Network,
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.component {
+            Some(component) => write!(f, "{component}={}", self.network),
+            None => write!(f, "{}", self.network),
+        }
+    }
+}
+
+impl std::str::FromStr for Rule {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once('=') {
+            Some(("", _)) => Err(format!("no component before the = of {text}")),
+            Some((component, network)) => {
+                Ok(Self { component: Some(component.to_owned()), network: network.parse()? })
+            }
+            None => Ok(Self { component: None, network: text.parse()? }),
+        }
+    }
+}
+
+/// Rules of a node. Those that name a component come before those for all; among each an allowed
+/// network wins over a denied one; what is in none is permitted.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkPolicy {
-    /// Reachable in any case.
-    pub allow: Vec<Network>,
-    /// Not reachable.
-    pub deny: Vec<Network>,
+    /// Networks that may be reached.
+    pub allow: Vec<Rule>,
+    /// Networks that may not be reached.
+    pub deny: Vec<Rule>,
 }
 
 impl NetworkPolicy {
@@ -90,18 +122,93 @@ impl NetworkPolicy {
         Self { allow: Vec::new(), deny: networks.iter().filter_map(|n| n.parse().ok()).collect() }
     }
 
-    /// The rule that refuses an address, if one does.
-    pub fn refuses(&self, address: IpAddr) -> Option<Network> {
-        if self.allow.iter().any(|n| n.contains(address)) {
-            return None;
+    /// What the workers of a component may reach.
+    pub fn of(&self, component: &str) -> Reach {
+        let own = |rules: &[Rule]| {
+            rules
+                .iter()
+                .filter(|r| r.component.as_deref() == Some(component))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let common = |rules: &[Rule]| {
+            rules.iter().filter(|r| r.component.is_none()).cloned().collect::<Vec<_>>()
+        };
+        let layers = [
+            (true, own(&self.allow)),
+            (false, own(&self.deny)),
+            (true, common(&self.allow)),
+            (false, common(&self.deny)),
+        ];
+        Reach(
+            layers
+                .into_iter()
+                .flat_map(|(allowed, rules)| rules.into_iter().map(move |rule| (allowed, rule)))
+                .collect(),
+        )
+    }
+}
+
+/// What the workers of one component may reach: the first rule that an address falls under decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach(Vec<(bool, Rule)>);
+
+/// An address that may not be reached, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the network policy refuses {address}: rule {rule}")]
+pub struct Refusal {
+    /// The address.
+    pub address: IpAddr,
+    /// The rule that it falls under.
+    pub rule: Rule,
+}
+
+impl Reach {
+    /// Whether an address may not be reached.
+    pub fn refuses(&self, address: IpAddr) -> Option<Refusal> {
+        let (allowed, rule) = self.0.iter().find(|(_, rule)| rule.network.contains(address))?;
+        (!allowed).then(|| Refusal { address, rule: rule.clone() })
+    }
+}
+
+/// The network as the guests of a node may reach it.
+pub struct GuestNetwork {
+    policy: NetworkPolicy,
+    /// Connections are kept for reuse, so those who reach different addresses must not share any.
+    clients: Mutex<Vec<(Arc<Reach>, HttpClient)>>,
+}
+
+impl GuestNetwork {
+    /// The network under a policy.
+    pub fn new(policy: NetworkPolicy) -> Self {
+        Self { policy, clients: Mutex::default() }
+    }
+
+    /// For the workers of a component: what they may reach, and the client for their requests.
+    pub fn of(&self, component: &str) -> (Arc<Reach>, HttpClient) {
+        let reach = self.policy.of(component);
+        // There are no more than components that rules name, and one.
+        let mut clients = self.clients.lock();
+        if let Some((reach, client)) = clients.iter().find(|(known, _)| **known == reach) {
+            return (reach.clone(), client.clone());
         }
-        self.deny.iter().find(|n| n.contains(address)).copied()
+        let reach = Arc::new(reach);
+        let client = HttpClient::new(reach.clone());
+        clients.push((reach.clone(), client.clone()));
+        (reach, client)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refuses(policy: &NetworkPolicy, component: &str, address: &str) -> Option<String> {
+        policy
+            .of(component)
+            .refuses(address.parse().unwrap())
+            .map(|refusal| refusal.rule.to_string())
+    }
 
     #[test]
     fn private_ranges_are_refused_and_allowed_ones_win() {
@@ -116,13 +223,46 @@ mod tests {
             "fe80::1",
             "::ffff:10.0.0.1",
         ] {
-            assert!(policy.refuses(address.parse().unwrap()).is_some(), "{address}");
+            assert!(refuses(&policy, "any", address).is_some(), "{address}");
         }
         for address in ["8.8.8.8", "172.32.0.1", "2001:db8::1"] {
-            assert_eq!(policy.refuses(address.parse().unwrap()), None, "{address}");
+            assert_eq!(refuses(&policy, "any", address), None, "{address}");
         }
         policy.allow.push("10.1.0.0/16".parse().unwrap());
-        assert_eq!(policy.refuses("10.1.2.3".parse().unwrap()), None);
-        assert!(policy.refuses("10.2.2.3".parse().unwrap()).is_some());
+        assert_eq!(refuses(&policy, "any", "10.1.2.3"), None);
+        assert_eq!(refuses(&policy, "any", "10.2.2.3").as_deref(), Some("10.0.0.0/8"));
+    }
+
+    #[test]
+    fn rules_of_a_component_come_before_those_for_all() {
+        let mut policy = NetworkPolicy::public_only();
+        policy.allow.push("shop=10.3.0.0/16".parse().unwrap());
+        policy.deny.push("shop=::/0".parse().unwrap());
+        policy.deny.push("shop=0.0.0.0/0".parse().unwrap());
+        policy.allow.push("8.8.8.8".parse().unwrap());
+        assert_eq!(refuses(&policy, "shop", "10.3.1.1"), None, "its own permission");
+        for address in ["8.8.8.8", "127.0.0.1", "10.4.1.1"] {
+            assert_eq!(
+                refuses(&policy, "shop", address).as_deref(),
+                Some("shop=0.0.0.0/0"),
+                "{address}"
+            );
+        }
+        assert_eq!(refuses(&policy, "shop", "2001:db8::1").as_deref(), Some("shop=::/0"));
+        assert_eq!(refuses(&policy, "other", "8.8.8.8"), None);
+        assert_eq!(refuses(&policy, "other", "10.3.1.1").as_deref(), Some("10.0.0.0/8"));
+        for bad in ["=10.0.0.0/8", "shop=", "shop=10.0.0.0/33", "ten"] {
+            assert!(bad.parse::<Rule>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_equal_reaches_share_connections() {
+        let network = GuestNetwork::new(NetworkPolicy {
+            deny: vec!["shop=10.0.0.0/8".parse().unwrap()],
+            ..NetworkPolicy::open()
+        });
+        let (shop, a, b) = (network.of("shop").0, network.of("a").0, network.of("b").0);
+        assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &shop));
     }
 }

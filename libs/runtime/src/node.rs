@@ -1,8 +1,7 @@
 //! What the workers of a node share.
 
-use crate::host::http::HttpClient;
 use crate::memory::MemoryBudget;
-use crate::network::NetworkPolicy;
+use crate::network::GuestNetwork;
 use crate::promises::Promises;
 use emet_api::{Components, Workers};
 use emet_model::RetryPolicy;
@@ -27,10 +26,8 @@ pub struct Node {
     pub memory: Arc<MemoryBudget>,
     /// Waiting for a time that is further away gives the instance up.
     pub suspend_after: Duration,
-    /// Client for outgoing requests, under the network policy.
-    pub http: HttpClient,
-    /// Addresses that guests may reach.
-    pub network: NetworkPolicy,
+    /// The network as guests may reach it.
+    pub network: GuestNetwork,
     /// Policy of workers that set none.
     pub retry_policy: RetryPolicy,
     /// Where the directories of loaded workers are.

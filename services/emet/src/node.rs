@@ -5,8 +5,8 @@ use emet_api::{Components, Workers};
 use emet_config::HumanDuration;
 use emet_model::RetryPolicy;
 use emet_runtime::checkpoint::CheckpointMode;
-use emet_runtime::network::{Network, NetworkPolicy};
-use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node, Promises, engine};
+use emet_runtime::network::{GuestNetwork, NetworkPolicy, Rule};
+use emet_runtime::{ComponentCache, MemoryBudget, Node, Promises, engine};
 use emet_worker_executor::{ExecutorOptions, Stores};
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
@@ -26,12 +26,24 @@ pub(crate) struct NodeArgs {
     /// When checkpoints are taken: off, on, or always (after every invocation, for tests).
     #[arg(long, env = "EMET_CHECKPOINTS", default_value = "off")]
     checkpoints: CheckpointMode,
-    /// Networks that guests may not reach, such as 10.0.0.0/8; repeatable.
-    #[arg(long, env = "EMET_NETWORK_DENY", value_delimiter = ',')]
-    network_deny: Vec<Network>,
-    /// Networks that guests may reach although a wider one is denied; repeatable.
-    #[arg(long, env = "EMET_NETWORK_ALLOW", value_delimiter = ',')]
-    network_allow: Vec<Network>,
+    /// Networks that guests may not reach, such as 10.0.0.0/8, or shop=10.0.0.0/8 for the component
+    /// shop alone; repeatable.
+    #[arg(
+        long,
+        env = "EMET_NETWORK_DENY",
+        value_delimiter = ',',
+        value_name = "[COMPONENT=]NETWORK"
+    )]
+    network_deny: Vec<Rule>,
+    /// Networks that guests may reach although a wider one is denied. Rules of a component come
+    /// before those for all; repeatable.
+    #[arg(
+        long,
+        env = "EMET_NETWORK_ALLOW",
+        value_delimiter = ',',
+        value_name = "[COMPONENT=]NETWORK"
+    )]
+    network_allow: Vec<Rule>,
 }
 
 /// A node before it runs workers.
@@ -69,7 +81,6 @@ impl NodeArgs {
         drop(std::fs::remove_dir_all(work_dir));
         std::fs::create_dir_all(work_dir)
             .context("cannot make the directory of the workers' files")?;
-        let network = self.network(policy);
         let node = Arc::new(Node {
             kv: stores.kv.clone(),
             blobs: stores.blobs.clone(),
@@ -78,8 +89,7 @@ impl NodeArgs {
             workers: OnceLock::new(),
             memory: MemoryBudget::new(self.memory_mib.map_or_else(default_memory, |mib| mib << 20)),
             suspend_after: self.suspend_after.0,
-            http: HttpClient::new(network.clone()),
-            network,
+            network: GuestNetwork::new(self.network(policy)),
             retry_policy: RetryPolicy::default(),
             work_dir: work_dir.to_owned(),
         });
@@ -87,8 +97,8 @@ impl NodeArgs {
     }
 
     fn network(&self, mut policy: NetworkPolicy) -> NetworkPolicy {
-        policy.allow.extend(&self.network_allow);
-        policy.deny.extend(&self.network_deny);
+        policy.allow.extend_from_slice(&self.network_allow);
+        policy.deny.extend_from_slice(&self.network_deny);
         policy
     }
 

@@ -353,6 +353,15 @@ impl Shared {
         Some(handle.metadata())
     }
 
+    /// As [`Self::live_metadata`], but what it tells is durable (law L1): a crash does not take a
+    /// status back that somebody has seen. None also where that cannot be had; the log tells then.
+    pub(crate) async fn durable_metadata(&self, worker: &WorkerId) -> Option<WorkerMetadata> {
+        let handle = self.actors.lock().get(worker)?.get()?.clone();
+        let metadata = handle.metadata();
+        let durable = handle.writer.is_durable() || handle.writer.commit().await.is_ok();
+        durable.then_some(metadata)
+    }
+
     fn arc(&self) -> Result<Arc<Self>, WorkerError> {
         self.this.upgrade().ok_or_else(gone)
     }

@@ -58,7 +58,7 @@ impl Workers for Executor {
 
     async fn metadata(&self, worker: WorkerId) -> Result<WorkerMetadata, WorkerError> {
         self.shared.ownership.epoch(&worker)?;
-        if let Some(live) = self.shared.live_metadata(&worker) {
+        if let Some(live) = self.shared.durable_metadata(&worker).await {
             return Ok(live);
         }
         let head = self.shared.log.head(&log_key(&worker)).await.map_err(|e| log_failure(&e))?;

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use emet_api::{Components, Invocation, InvokeParameters, NewComponent, Target, Workers};
 use emet_component_service::ComponentService;
 use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, WorkerError, WorkerId};
-use emet_runtime::network::NetworkPolicy;
-use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Promises, engine};
+use emet_runtime::network::{GuestNetwork, NetworkPolicy};
+use emet_runtime::{ComponentCache, MemoryBudget, Promises, engine};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch, Held};
 use emet_storage::memory::{MemoryBlob, MemoryKv, MemoryLog};
 use emet_values::Value;
@@ -53,8 +53,7 @@ impl Shared {
             workers: OnceLock::new(),
             memory: MemoryBudget::new(1 << 30),
             suspend_after: Duration::from_secs(1000),
-            http: HttpClient::new(NetworkPolicy::default()),
-            network: NetworkPolicy::default(),
+            network: GuestNetwork::new(NetworkPolicy::default()),
             retry_policy: RetryPolicy::default(),
             work_dir: work_dir.path().to_owned(),
         };

@@ -6,8 +6,8 @@ use emet_api::{Components, Invocation, InvokeParameters, NewComponent, Target, W
 use emet_component_service::ComponentService;
 use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, WorkerError, WorkerId};
 use emet_runtime::engine::{self, EngineLimits};
-use emet_runtime::network::NetworkPolicy;
-use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Node as Services, Promises};
+use emet_runtime::network::{GuestNetwork, NetworkPolicy};
+use emet_runtime::{ComponentCache, MemoryBudget, Node as Services, Promises};
 use emet_storage::memory::{MemoryBlob, MemoryKv, MemoryLog};
 use emet_storage::{BlobStore, Embedded, KvStore, LogStore};
 use emet_worker_executor::{Executor, ExecutorOptions, Stores};
@@ -202,7 +202,6 @@ fn invocation(function: &str, parameters: &[Value], key: &str) -> Invocation {
 
 /// Quick retries, so that a test of a thousand crashes is one of seconds.
 fn services(disk: &Disk, components: Arc<ComponentService>) -> Services {
-    let network = NetworkPolicy { allow: Vec::new(), deny: Vec::new() };
     Services {
         kv: disk.kv.clone(),
         blobs: disk.blobs.clone(),
@@ -211,8 +210,7 @@ fn services(disk: &Disk, components: Arc<ComponentService>) -> Services {
         workers: OnceLock::new(),
         memory: MemoryBudget::new(4 << 30),
         suspend_after: Duration::from_secs(1),
-        http: HttpClient::new(network.clone()),
-        network,
+        network: GuestNetwork::new(NetworkPolicy::open()),
         retry_policy: RetryPolicy {
             min_delay: Duration::from_millis(1),
             max_delay: Duration::from_millis(5),

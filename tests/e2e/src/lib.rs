@@ -25,6 +25,10 @@ const START: Duration = Duration::from_secs(60);
 /// Longest time that a worker may take to get into a status.
 const SETTLE: Duration = Duration::from_secs(60);
 
+/// Workers of a component, and pages of an oplog, that are read after a crash.
+const READ_WORKERS: u64 = 20;
+const READ_PAGES: usize = 50;
+
 /// A server and its data.
 pub struct Server {
     data: tempfile::TempDir,
@@ -175,10 +179,43 @@ impl Server {
         Ok(())
     }
 
-    /// SIGKILL, then a start on the same data.
+    /// SIGKILL, then a start on the same data. All that was written before can still be read then.
     pub async fn crash(&mut self) -> Result<(), Failure> {
         self.kill()?;
-        self.restart().await
+        self.restart().await?;
+        if self.cluster.is_some() { Ok(()) } else { self.read_every_oplog().await }
+    }
+
+    /// Reads the oplogs of all workers, of which there are few in a test, from end to end.
+    async fn read_every_oplog(&self) -> Result<(), Failure> {
+        // Tests of access have no rights of their own.
+        let Ok(components) = self.client.components(None).await else { return Ok(()) };
+        let ids: std::collections::BTreeSet<ComponentId> =
+            components.into_iter().map(|c| c.versioned_component_id.component_id).collect();
+        for id in ids {
+            let page = emet_client::Page { count: Some(READ_WORKERS), ..Default::default() };
+            for found in self.client.workers(id, &[], page).await?.workers {
+                self.read_oplog(&found.worker_id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_oplog(&self, worker: &WorkerId) -> Result<(), Failure> {
+        let mut page = self
+            .client
+            .oplog(worker, 1, 100)
+            .await
+            .map_err(|e| format!("oplog of {worker}: {e}"))?;
+        for _ in 0..READ_PAGES {
+            let Some(next) = page.next else { break };
+            page = self
+                .client
+                .oplog_after(worker, next, 100)
+                .await
+                .map_err(|e| format!("oplog of {worker}: {e}"))?;
+        }
+        Ok(())
     }
 
     /// Uploads a prebuilt test component under its name.

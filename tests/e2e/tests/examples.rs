@@ -2,7 +2,7 @@
 
 use emet_client::Upload;
 use emet_e2e::{Failure, Server};
-use emet_model::{DynamicLinkedInstance, WorkerId};
+use emet_model::{ComponentId, DynamicLinkedInstance, WorkerId};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -75,27 +75,98 @@ async fn a_cart_survives_a_kill() -> Result<(), Failure> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_snippet_runs() -> Result<(), Failure> {
-    let server = Server::start().await?;
-    let upload = Upload { wasm: example("snippets")?.into(), ..Default::default() };
-    let component = server.client.create_component("snippets", upload).await?;
-    let worker = WorkerId::new(component.versioned_component_id.component_id, "w");
-    let mut called = 0;
-    for export in &component.metadata.exports {
-        let (prefix, functions) = match export {
-            emet_values::Export::Instance { name, functions } => (Some(name), functions.clone()),
-            emet_values::Export::Function(function) => (None, vec![function.clone()]),
-        };
-        // Snippets without parameters run as they stand.
-        for function in functions.iter().filter(|f| f.params.is_empty()) {
-            let name = prefix
-                .map_or_else(|| function.name.clone(), |p| format!("{p}.{{{}}}", function.name));
-            let answer: Value = server.call(&worker, &name, json!([])).await?;
-            assert!(answer.get("err").is_none(), "{name}: {answer}");
-            called += 1;
-        }
+fn id_json(id: ComponentId) -> Value {
+    let (high, low) = id.0.as_u64_pair();
+    json!({ "uuid": { "high-bits": high, "low-bits": low } })
+}
+
+fn worker_json(worker: &WorkerId) -> Value {
+    json!({ "component-id": id_json(worker.component_id), "worker-name": worker.worker_name })
+}
+
+/// Calls every function of a component with the snippets, before and after a kill.
+async fn run_snippets(wasm: Vec<u8>) -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let upload = Upload { wasm: wasm.into(), ..Default::default() };
+    let id = server
+        .client
+        .create_component("snippets", upload.clone())
+        .await?
+        .versioned_component_id
+        .component_id;
+    let (worker, other) = (WorkerId::new(id, "w"), WorkerId::new(id, "other"));
+    let name = |function: &str| format!("demo:snippets/api.{{{function}}}");
+    let call =
+        async |function: &str, params: Value| server.call(&worker, &name(function), params).await;
+
+    let key = server.call_keyed(&worker, &name("idempotency-key"), json!([]), Some("key")).await?;
+    assert_ne!(call("idempotency-key", json!([])).await?, key, "each is another one");
+    let own = call("self-metadata", json!([])).await?;
+    assert_eq!(
+        (&own["worker-id"], &own["status"], &own["component-version"]),
+        (&worker_json(&worker), &json!("running"), &json!(0))
+    );
+
+    assert_eq!(
+        call("worker-metadata-of", json!([worker_json(&other)])).await?,
+        Value::Null,
+        "there is none yet"
+    );
+    server.call(&other, &name("set-value"), json!(["shared", "k", "from another worker"])).await?;
+    assert_eq!(call("get-value", json!(["shared", "k"])).await?, json!("from another worker"));
+    assert_eq!(call("get-value", json!(["shared", "missing"])).await?, Value::Null);
+    let found = call("worker-metadata-of", json!([worker_json(&other)])).await?;
+    assert_eq!(found["status"], json!("idle"), "{found}");
+    for precise in [true, false] {
+        let idle = call("idle-workers", json!([id_json(id), precise])).await?;
+        let names: Vec<&Value> =
+            idle.as_array().into_iter().flatten().map(|w| &w["worker-id"]["worker-name"]).collect();
+        assert_eq!(names, [&json!("other")], "this one is running");
     }
-    assert!(called > 0, "{component:?}");
+
+    let bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
+    call("write-blob", json!(["container", "object", bytes])).await?;
+    assert_eq!(
+        server.call(&other, &name("read-blob"), json!(["container", "object"])).await?,
+        json!(bytes)
+    );
+    call("log-message", json!(["a message of the snippets"])).await?;
+    assert_eq!(
+        server
+            .search(&worker, "\"a message of the snippets\"")
+            .await?
+            .iter()
+            .filter(|e| e["type"] == "Log")
+            .count(),
+        1
+    );
+
+    let version = server.client.update_component(id, upload).await?.versioned_component_id.version;
+    call("update", json!([worker_json(&other), version])).await?;
+    while server.client.worker(&other).await?.component_version != version {
+        tokio::task::yield_now().await;
+    }
+
+    server.crash().await?;
+    assert_eq!(
+        server.call_keyed(&worker, &name("idempotency-key"), json!([]), Some("key")).await?,
+        key
+    );
+    // The whole history is replayed first.
+    let again = server.call(&worker, &name("read-blob"), json!(["container", "object"])).await?;
+    assert_eq!(again, json!(bytes));
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_snippet_of_the_rust_example_runs() -> Result<(), Failure> {
+    run_snippets(example("snippets")?).await
+}
+
+/// A component with a JavaScript engine in it; compiling it takes a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_snippet_of_the_typescript_example_runs() -> Result<(), Failure> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/prebuilt/ts-snippets.wasm.zst");
+    run_snippets(zstd::decode_all(std::fs::File::open(path)?)?).await
 }

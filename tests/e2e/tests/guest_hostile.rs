@@ -143,3 +143,136 @@ async fn a_flood_of_output_is_kept_in_bounds() -> Result<(), Failure> {
     assert_eq!(server.call(&worker, &function("healthcheck"), json!([])).await?, json!("ok"));
     Ok(())
 }
+
+/// Calls host functions with handles that it was never given, and with one of another kind.
+const WRONG_HANDLES: &str = r#"(component
+    (import "wasi:io/poll@0.2.0" (instance $poll
+        (export "pollable" (type $p (sub resource)))
+        (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+    (alias export $poll "pollable" (type $pollable))
+    (alias export $poll "[method]pollable.block" (func $block))
+    (import "wasi:sockets/network@0.2.0" (instance $sockets (export "network" (type (sub resource)))))
+    (alias export $sockets "network" (type $n0))
+    (import "wasi:sockets/instance-network@0.2.0" (instance $instance
+        (alias outer 1 $n0 (type $n1))
+        (export "network" (type $n (eq $n1)))
+        (export "instance-network" (func (result (own $n))))))
+    (alias export $instance "instance-network" (func $network))
+    (core func $block (canon lower (func $block)))
+    (core func $drop (canon resource.drop $pollable))
+    (core func $network (canon lower (func $network)))
+    (core module $m
+        (import "host" "block" (func $block (param i32)))
+        (import "host" "drop" (func $drop (param i32)))
+        (import "host" "network" (func $network (result i32)))
+        (func (export "block") (param i32) (call $block (local.get 0)))
+        (func (export "drop") (param i32) (call $drop (local.get 0)))
+        (func (export "other") (call $block (call $network))))
+    (core instance $i (instantiate $m (with "host" (instance
+        (export "block" (func $block)) (export "drop" (func $drop)) (export "network" (func $network))))))
+    (func (export "block") (param "handle" u32) (canon lift (core func $i "block")))
+    (func (export "drop") (param "handle" u32) (canon lift (core func $i "drop")))
+    (func (export "other") (canon lift (core func $i "other"))))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handles_that_are_wrong_stop_their_worker_alone() -> Result<(), Failure> {
+    let (server, healthy) = start().await?;
+    let upload =
+        emet_client::Upload { wasm: wat::parse_str(WRONG_HANDLES)?.into(), ..Default::default() };
+    let id = server
+        .client
+        .create_component("wrong-handles", upload)
+        .await?
+        .versioned_component_id
+        .component_id;
+    for (number, (name, params)) in [
+        ("block", json!([0])),
+        ("block", json!([12_345])),
+        ("block", json!([u32::MAX])),
+        ("drop", json!([7])),
+        ("other", json!([])),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let worker = WorkerId::new(id, format!("w{number}"));
+        let error = server
+            .call(&worker, name, params.clone())
+            .await
+            .err()
+            .ok_or("it did not fail")?
+            .to_string();
+        assert!(error.contains("handle index"), "{name} {params}: {error}");
+        is_served(&server, &healthy).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_has_so_many_requests_under_way_and_no_more() -> Result<(), Failure> {
+    let (mut server, healthy) = start().await?;
+    let web = emet_e2e::Web::start(|_| emet_e2e::never()).await?;
+    let worker = WorkerId::new(server.upload("interfaces").await?, "w");
+    let many = "test:interfaces/api.{many-requests}";
+    for _ in 0..2 {
+        let sent = server.call(&worker, many, json!([web.url("/"), 10_000])).await?;
+        assert_eq!(sent[0], json!(256), "{sent}");
+        assert!(sent[1].as_str().is_some_and(|e| e.contains("ConnectionLimitReached")), "{sent}");
+        is_served(&server, &healthy).await?;
+        // The second time after a replay, which counts the same.
+        server.crash().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_refuse_what_is_too_large_or_not_there_and_the_guest_goes_on() -> Result<(), Failure>
+{
+    let (server, healthy) = start().await?;
+    let before = server.memory_mib()?;
+    let refusals = [
+        ("keyvalue", "set-size", json!(["b", "k", (16 << 20) + 1]), "larger than"),
+        ("keyvalue", "set", json!(["b".repeat(3000), "k", [1]]), "longer than"),
+        ("keyvalue", "cache-get", json!(["k".repeat(3000)]), "longer than"),
+        ("blobstore", "get-data", json!(["missing", "o", 0, 1]), "Container not found"),
+        ("blobstore", "write-data", json!(["missing", "o", [1]]), "Container not found"),
+        ("blobstore", "list-objects", json!(["missing", 1]), "Container not found"),
+        ("blobstore", "create-container", json!(["c".repeat(300)]), "longer than"),
+        ("blobstore", "create-container", json!([""]), "is empty"),
+        ("blobstore", "write-size", json!(["there", "o", (64 << 20) + 1]), "larger than"),
+    ];
+    let (keyvalue, blobstore) =
+        (server.upload("keyvalue").await?, server.upload("blobstore").await?);
+    server
+        .call(
+            &WorkerId::new(blobstore, "w"),
+            "test:blobstore/api.{create-container}",
+            json!(["there"]),
+        )
+        .await?;
+    for (component, name, params, reason) in refusals {
+        let id = if component == "keyvalue" { keyvalue } else { blobstore };
+        let worker = WorkerId::new(id, "w");
+        let answer =
+            server.call(&worker, &format!("test:{component}/api.{{{name}}}"), params).await?;
+        let told = answer["err"].as_str().ok_or_else(|| format!("{component} {name}: {answer}"))?;
+        assert!(told.contains(reason), "{component} {name}: {told}");
+        is_served(&server, &healthy).await?;
+    }
+    // A bucket is made by being opened: what was never in it is not an error.
+    let missing = server
+        .call(&WorkerId::new(keyvalue, "w"), "test:keyvalue/api.{get}", json!(["never seen", "k"]))
+        .await?;
+    assert_eq!(missing, json!({ "ok": null }));
+    let most = server
+        .call(
+            &WorkerId::new(keyvalue, "w"),
+            "test:keyvalue/api.{set-size}",
+            json!(["b", "k", 16 << 20]),
+        )
+        .await?;
+    assert!(most.get("ok").is_some(), "{most}");
+    let grown = server.memory_mib()?.saturating_sub(before);
+    assert!(grown < MAX_GROWTH, "the server grew by {grown} MiB");
+    Ok(())
+}

@@ -117,11 +117,13 @@ async fn a_stream_that_a_kill_interrupts_is_resumed() -> Result<(), Failure> {
         tokio::task::yield_now().await;
     }
     server.crash().await?;
-    web.wait("/stream", 2).await;
-    if let Some(sender) = senders.lock().get(1) {
+    // Seen before it is answered.
+    while senders.lock().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    for sender in senders.lock().drain(..).skip(1) {
         sender.send("second".to_owned())?;
     }
-    senders.lock().clear();
     server.settle(&worker, WorkerStatus::Idle).await?;
     let completed = server.search(&worker, "exportedfunctioncompleted").await?;
     assert!(completed[0]["response"].to_string().contains("first second"), "{}", completed[0]);
@@ -191,6 +193,14 @@ async fn incoming_requests_are_invocations() -> Result<(), Failure> {
     let names: Vec<&str> =
         answer["headers"].as_array().into_iter().flatten().filter_map(|h| h[0].as_str()).collect();
     assert!(names.contains(&"x-a") && names.contains(&"content-type"), "{names:?}");
+    let from = answer["headers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|h| h[0] == "x-from")
+        .ok_or("no x-from")?;
+    let from: Vec<u8> = serde_json::from_value(from[1].clone())?;
+    assert_eq!(String::from_utf8(from)?, "Some(Scheme::Http) example.test");
     server.crash().await?;
     assert_eq!(server.call_keyed(&worker, HANDLE, posted, Some("k")).await?, answer);
     let custom = request(json!({ "custom": "PURGE" }), "/x?y=1", json!([]), "");

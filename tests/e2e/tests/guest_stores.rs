@@ -94,6 +94,113 @@ async fn numbers_are_changed_by_one_worker_at_a_time() -> Result<(), Failure> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_cache_holds_values_for_their_time_and_is_filled_once() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let id = server.upload("keyvalue").await?;
+    let (worker, other) = (WorkerId::new(id, "w"), WorkerId::new(id, "other"));
+    let call = async |name: &str, params: Value| server.call(&worker, &kv(name), params).await;
+    assert_eq!(call("cache-get", json!(["k"])).await?, json!({ "ok": null }));
+    assert_eq!(call("cache-exists", json!(["k"])).await?, json!({ "ok": false }));
+    assert_eq!(
+        call("cache-get-or-set", json!(["k", [1]])).await?,
+        json!({ "ok": null }),
+        "vacant: it is filled"
+    );
+    assert_eq!(
+        call("cache-get-or-set", json!(["k", [2]])).await?,
+        json!({ "ok": [1] }),
+        "occupied"
+    );
+    assert_eq!(
+        server.call(&other, &kv("cache-get"), json!(["k"])).await?,
+        json!({ "ok": [1] }),
+        "others see it"
+    );
+    assert!(call("cache-set", json!(["k", [3], null])).await?.get("ok").is_some());
+    let found = server.call_keyed(&worker, &kv("cache-get"), json!(["k"]), Some("found")).await?;
+    assert_eq!(found, json!({ "ok": [3] }));
+    assert_eq!(call("cache-exists", json!(["k"])).await?, json!({ "ok": true }));
+    assert!(call("cache-delete", json!(["k"])).await?.get("ok").is_some());
+    assert_eq!(call("cache-get", json!(["k"])).await?, json!({ "ok": null }));
+    // A time to live of no time at all is over at once; an hour is not.
+    assert!(call("cache-set", json!(["short", [4], 0])).await?.get("ok").is_some());
+    assert_eq!(call("cache-get", json!(["short"])).await?, json!({ "ok": null }));
+    assert!(call("cache-set", json!(["long", [5], 3_600_000])).await?.get("ok").is_some());
+    // A bucket of the same name is something else.
+    assert_eq!(call("get", json!(["cache", "long"])).await?, json!({ "ok": null }));
+    let refused = call("cache-set", json!(["k".repeat(3000), [1], null])).await?;
+    assert!(refused.get("err").is_some(), "{refused}");
+    server.crash().await?;
+    assert_eq!(
+        server.call_keyed(&worker, &kv("cache-get"), json!(["k"]), Some("found")).await?,
+        found
+    );
+    assert_eq!(
+        server.call(&worker, &kv("cache-get"), json!(["long"])).await?,
+        json!({ "ok": [5] })
+    );
+    let filled = server.search(&worker, "\"cache::fill\"").await?;
+    assert_eq!(filled.len(), 1, "{filled:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_increment_and_a_swap_are_not_repeated_by_a_replay() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let worker = WorkerId::new(server.upload("keyvalue").await?, "w");
+    let calls = [
+        ("increment", json!(["b", "n", 5]), json!({ "ok": 5 })),
+        ("compare-and-swap", json!(["b", "n", 5, 7]), json!({ "ok": true })),
+        ("compare-and-swap", json!(["b", "n", 5, 9]), json!({ "ok": false })),
+    ];
+    for (number, (name, params, expected)) in calls.iter().enumerate() {
+        let key = format!("k{number}");
+        assert_eq!(
+            &server.call_keyed(&worker, &kv(name), params.clone(), Some(&key)).await?,
+            expected
+        );
+    }
+    server.crash().await?;
+    for (number, (name, params, expected)) in calls.iter().enumerate() {
+        let key = format!("k{number}");
+        assert_eq!(
+            &server.call_keyed(&worker, &kv(name), params.clone(), Some(&key)).await?,
+            expected
+        );
+    }
+    assert_eq!(
+        server.call(&worker, &kv("increment"), json!(["b", "n", 0])).await?,
+        json!({ "ok": 7 })
+    );
+    // What is no number is not one; a key that is not there is zero.
+    server.call(&worker, &kv("set"), json!(["b", "text", [1, 2, 3]])).await?;
+    let refused = server.call(&worker, &kv("increment"), json!(["b", "text", 1])).await?;
+    assert!(refused.get("err").is_some(), "{refused}");
+    assert_eq!(
+        server.call(&worker, &kv("compare-and-swap"), json!(["b", "new", 0, 1])).await?,
+        json!({ "ok": true })
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watching_a_bucket_fails_the_caller_and_says_why() -> Result<(), Failure> {
+    let server = Server::start().await?;
+    let id = server.upload("keyvalue").await?;
+    for (name, set) in [("set", true), ("delete", false)] {
+        let worker = WorkerId::new(id, name);
+        let error = server
+            .call(&worker, &kv("watch"), json!(["b", set]))
+            .await
+            .err()
+            .ok_or("it did not fail")?
+            .to_string();
+        assert!(error.contains("wasi:keyvalue/handle-watch is to be exported"), "{error}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_or_too_long_is_an_error_for_the_guest() -> Result<(), Failure> {
     let server = Server::start().await?;
     let worker = WorkerId::new(server.upload("keyvalue").await?, "w");

@@ -101,6 +101,25 @@ async fn a_simulated_crash_is_not_seen_by_the_caller() -> Result<(), Failure> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_printed_before_a_simulated_crash_is_seen_once() -> Result<(), Failure> {
+    const PRINT: &str = "test:interfaces/api.{print-around-wait}";
+    let server = Server::start_with(&["--suspend-after", "1000"]).await?;
+    let raw = Raw::of(&server);
+    let id = raw.guest("interfaces").await?;
+    let w = worker(id, "w");
+    let waiting = spawn(&raw, &w, PRINT, vec![json!(1_500)], "print");
+    for _ in 0..2 {
+        raw.until_status(&w, "Running").await?;
+        raw.command(&format!("{w}/interrupt?recovery-immediately=true")).await?;
+    }
+    let (status, body) = waiting.await??;
+    assert_eq!((status, &body["result"]["value"]), (200, &json!(["done"])));
+    let lines = server.lines(&emet_model::WorkerId::new(id, "w")).await?;
+    assert_eq!(lines, ["before the wait", "after the wait"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn interrupting_what_does_nothing_has_no_effect() -> Result<(), Failure> {
     let server = Server::start().await?;
     let raw = Raw::of(&server);
@@ -246,5 +265,12 @@ async fn deletion_leaves_nothing_and_the_name_is_free() -> Result<(), Failure> {
         );
         assert_eq!(raw.delete(&w).await?.0, 200);
     }
+    // It may be of a later version than the one before it.
+    assert_eq!(raw.result(&w, ADD, &[json!(1)]).await?, json!(1));
+    raw.next_version(id, emet_e2e::guest("counter")?).await?;
+    assert_eq!(raw.get(&w).await?.1["componentVersion"], 0);
+    assert_eq!(raw.delete(&w).await?.0, 200);
+    assert_eq!(raw.result(&w, ADD, &[json!(1)]).await?, json!(1));
+    assert_eq!(raw.get(&w).await?.1["componentVersion"], 1);
     Ok(())
 }

@@ -34,6 +34,29 @@ async fn a_named_worker_keeps_no_state_but_knows_its_keys() -> Result<(), Failur
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_that_a_guest_makes_belong_to_its_invocation() -> Result<(), Failure> {
+    const KEYS: &str = "test:durability/api.{keys}";
+    let mut server = Server::start().await?;
+    let raw = Raw::of(&server);
+    let w = worker(raw.guest_of_type("durability", "Ephemeral").await?, "w");
+    let keys = async |key: &str| -> Result<Value, Failure> {
+        let (_, body) = raw.call(&w, "invoke-and-await", KEYS, &[json!(3)], Some(key)).await?;
+        Ok(body["result"]["value"][0].clone())
+    };
+    let (first, second) = (keys("k1").await?, keys("k2").await?);
+    let all: std::collections::BTreeSet<String> = [&first, &second]
+        .iter()
+        .filter_map(|k| k.as_array())
+        .flatten()
+        .map(Value::to_string)
+        .collect();
+    assert_eq!(all.len(), 6, "{first} {second}");
+    server.crash().await?;
+    assert_eq!((keys("k1").await?, keys("k2").await?), (first, second));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invocations_without_a_name_get_workers_of_their_own() -> Result<(), Failure> {
     let server = Server::start().await?;
     let raw = Raw::of(&server);

@@ -134,6 +134,38 @@ async fn a_revert_heals_a_failed_worker_and_takes_an_update_back() -> Result<(),
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revert_takes_updates_of_both_kinds_back_one_by_one() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let raw = Raw::of(&server);
+    let id = raw.guest("update-v1").await?;
+    let w = worker(id, "w");
+    let state = async || raw.result(&w, "test:update/api.{f3}", &[]).await;
+    let last = async || -> Result<Value, Failure> {
+        Ok(raw.oplog(&w, "").await?.last().map(|e| e["oplogIndex"].clone()).unwrap_or_default())
+    };
+    raw.result(&w, "test:update/api.{f1}", &[json!(7), json!(0)]).await?;
+    for next in ["update-v2", "update-v4"] {
+        raw.next_version(id, guest(next)?).await?;
+    }
+    let first = last().await?;
+    raw.post(&format!("{w}/update"), &json!({"mode": "Automatic", "targetVersion": 1})).await?;
+    raw.until(&w, |m| m["componentVersion"] == 1).await?;
+    assert_eq!(raw.result(&w, "test:update/api.{f2}", &[]).await?, json!(8));
+    let second = last().await?;
+    raw.post(&format!("{w}/update"), &json!({"mode": "Manual", "targetVersion": 2})).await?;
+    raw.until(&w, |m| m["componentVersion"] == 2).await?;
+    assert_eq!(raw.result(&w, "test:update/api.{f2}", &[]).await?, json!(9));
+    for (index, version, expected) in [(second, 1, 8), (first, 0, 7)] {
+        let target = json!({"type": "revertToOplogIndex", "lastOplogIndex": index});
+        assert_eq!(revert(&raw, &w, target).await?.0, 200);
+        server.crash().await?;
+        assert_eq!(raw.get(&w).await?.1["componentVersion"], version);
+        assert_eq!(state().await?, json!(expected));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_known_key_gives_the_first_result_whatever_is_asked() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let raw = Raw::of(&server);

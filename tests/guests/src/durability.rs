@@ -57,6 +57,7 @@ world guest {
 "# });
 
 include!("parts/http.rs");
+include!("parts/http_body.rs");
 
 use exports::test::durability::api::Guest;
 use golem::api0_2_0::host::{self, OplogIndex, PersistenceLevel, RetryPolicy, Uuid};

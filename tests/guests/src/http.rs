@@ -38,6 +38,7 @@ world guest {
 "# });
 
 include!("parts/http.rs");
+include!("parts/http_body.rs");
 
 use exports::test::http::api::{Guest, Response};
 use std::cell::RefCell;

@@ -19,7 +19,8 @@ export!(Handler);
 
 impl Guest for Handler {
     /// `/status/<n>` answers with that status, `/silent` not at all, `/error` with an error code; everything else with
-    /// 200. The body is method, path and request body, one a line; request headers that begin with `x-` come back.
+    /// 200. The body is method, path and request body, one a line; request headers that begin with `x-` come back, and `x-from`
+    /// has scheme and authority.
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
         match path.as_str() {
@@ -43,6 +44,8 @@ impl Guest for Handler {
 
         let headers = Fields::new();
         headers.append("content-type", b"text/plain").unwrap();
+        let from = format!("{:?} {}", request.scheme(), request.authority().unwrap_or_default());
+        headers.append("x-from", from.as_bytes()).unwrap();
         for (name, value) in request.headers().entries() {
             if name.starts_with("x-") {
                 headers.append(&name, &value).unwrap();

@@ -20,12 +20,25 @@ interface api {
     set-async: func(bucket: string, key: string, chunks: list<list<u8>>) -> result<_, string>;
     /// Size before, and after, consuming the value.
     sizes: func(bucket: string, key: string) -> result<tuple<u64, u64>, string>;
+    /// Sets a value of so many bytes.
+    set-size: func(bucket: string, key: string, bytes: u64) -> result<_, string>;
+    /// Calls what components are to export, not to import: never returns.
+    watch: func(bucket: string, set: bool);
+    /// Of the cache, which is not a bucket. Every future is waited for.
+    cache-get: func(key: string) -> result<option<list<u8>>, string>;
+    cache-exists: func(key: string) -> result<bool, string>;
+    cache-set: func(key: string, value: list<u8>, ttl-ms: option<u32>) -> result<_, string>;
+    cache-delete: func(key: string) -> result<_, string>;
+    /// What is cached; or else fills the key with this value, and returns none.
+    cache-get-or-set: func(key: string, value: list<u8>) -> result<option<list<u8>>, string>;
 }
 
 world guest {
     import wasi:keyvalue/atomic@0.1.0;
+    import wasi:keyvalue/cache@0.1.0;
     import wasi:keyvalue/eventual@0.1.0;
     import wasi:keyvalue/eventual-batch@0.1.0;
+    import wasi:keyvalue/handle-watch@0.1.0;
     import wasi:keyvalue/types@0.1.0;
     import wasi:keyvalue/wasi-keyvalue-error@0.1.0;
     export api;
@@ -36,7 +49,7 @@ use exports::test::keyvalue::api::Guest;
 use wasi::io::streams::StreamError;
 use wasi::keyvalue::types::{Bucket, IncomingValue, OutgoingValue};
 use wasi::keyvalue::wasi_keyvalue_error::Error;
-use wasi::keyvalue::{atomic, eventual, eventual_batch as batch};
+use wasi::keyvalue::{atomic, cache, eventual, eventual_batch as batch, handle_watch};
 
 struct KeyValue;
 export!(KeyValue);
@@ -136,5 +149,63 @@ impl Guest for KeyValue {
         let before = value.incoming_value_size().map_err(text)?;
         value.incoming_value_consume_sync().map_err(text)?;
         Ok((before, value.incoming_value_size().map_err(text)?))
+    }
+
+    fn set_size(bucket: String, key: String, bytes: u64) -> Outcome {
+        const PIECE: u64 = 1 << 20;
+        let value = OutgoingValue::new_outgoing_value();
+        let piece = vec![7; PIECE as usize];
+        for start in (0..bytes).step_by(PIECE as usize) {
+            let length = PIECE.min(bytes - start) as usize;
+            value.outgoing_value_write_body_sync(&piece[..length]).map_err(text)?;
+        }
+        eventual::set(&open(&bucket)?, &key, &value).map_err(text)
+    }
+
+    fn watch(bucket: String, set: bool) {
+        let bucket = open(&bucket).unwrap();
+        if set {
+            eventual::set(&bucket, "k", &outgoing(b"v").unwrap()).unwrap();
+            let value = eventual::get(&bucket, "k").unwrap().unwrap();
+            handle_watch::on_set(bucket, "k", &value);
+        } else {
+            handle_watch::on_delete(bucket, "k");
+        }
+    }
+
+    fn cache_get(key: String) -> Outcome<Option<Vec<u8>>> {
+        let future = cache::get(&key);
+        future.listen_to_future_get_result().block();
+        consume(future.future_get_result_get().ok_or("not ready")?.map_err(text)?)
+    }
+
+    fn cache_exists(key: String) -> Outcome<bool> {
+        let future = cache::exists(&key);
+        future.listen_to_future_exists_result().block();
+        future.future_exists_result_get().ok_or("not ready")?.map_err(text)
+    }
+
+    fn cache_set(key: String, value: Vec<u8>, ttl: Option<u32>) -> Outcome {
+        let future = cache::set(&key, &outgoing(&value)?, ttl);
+        future.listen_to_future_result().block();
+        future.future_result_get().ok_or("not ready")?.map_err(text)
+    }
+
+    fn cache_delete(key: String) -> Outcome {
+        let future = cache::delete(&key);
+        future.listen_to_future_result().block();
+        future.future_result_get().ok_or("not ready")?.map_err(text)
+    }
+
+    fn cache_get_or_set(key: String, value: Vec<u8>) -> Outcome<Option<Vec<u8>>> {
+        let future = cache::get_or_set(&key);
+        future.listen_to_future_get_or_set_result().block();
+        match future.future_get_or_set_result_get().ok_or("not ready")?.map_err(text)? {
+            cache::GetOrSetEntry::Occupied(value) => consume(Some(value)),
+            cache::GetOrSetEntry::Vacant(vacancy) => {
+                vacancy.vacancy_fill(None).outgoing_value_write_body_sync(&value).map_err(text)?;
+                Ok(None)
+            }
+        }
     }
 }

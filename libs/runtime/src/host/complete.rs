@@ -162,3 +162,107 @@ fn every_function_is_in_the_table() {
     }
     assert!(missing.is_empty(), "{missing:#?}");
 }
+
+/// Interface, function and tests of every row of the table.
+fn rows() -> Vec<(String, String, String)> {
+    let table = std::fs::read_to_string(root().join("docs/guest-interfaces.md")).unwrap();
+    let mut found = Vec::new();
+    for section in table.split("\n## ").skip(1) {
+        let interface = section.lines().next().unwrap().split(" (").next().unwrap().trim();
+        for line in section.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = line.split(" | ").collect();
+            assert_eq!(cells.len(), 3, "{line}");
+            let function = cells[0].trim_start_matches("| `").trim_end_matches('`');
+            found.push((
+                interface.to_owned(),
+                function.to_owned(),
+                cells[2].trim_end_matches(" |").to_owned(),
+            ));
+        }
+    }
+    found
+}
+
+/// A test that a document names: a file of the end-to-end tests, or `file::test`.
+fn test_exists(name: &str) -> bool {
+    let (file, test) = name.split_once("::").unwrap_or((name, ""));
+    let text = std::fs::read_to_string(root().join(format!("tests/e2e/tests/{file}.rs")))
+        .unwrap_or_default();
+    text.contains("#[tokio::test") && text.contains(&format!("async fn {test}"))
+}
+
+/// Not called by guests, and why.
+const NOT_CALLED: [(&str, &str); 4] = [
+    ("golem:api/oplog-processor", "components with it are plugins, which are not offered"),
+    ("wasi:clocks/timezone", "hidden behind a feature of WASI"),
+    ("wasi:cli/run", "exported by commands"),
+    (
+        "wasi:http/types#[method]response-outparam.send-informational",
+        "hidden behind a feature of WASI",
+    ),
+];
+
+#[test]
+fn every_test_that_the_table_names_exists() {
+    let mut wrong = Vec::new();
+    for (interface, function, tests) in rows() {
+        let full = format!("{interface}#{function}");
+        let excused = NOT_CALLED.iter().any(|(name, _)| *name == full || *name == interface);
+        let named = tests.split(", ").all(test_exists);
+        if named == excused || excused != (tests == "not called") {
+            wrong.push(format!("{full}: {tests}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Interface and function of everything that the Rust components of the tests import. Their
+/// compiler leaves out what is not called; a component of TypeScript, which is kept compressed,
+/// imports all of an interface.
+fn called() -> BTreeSet<(String, String)> {
+    let mut found = BTreeSet::new();
+    for folder in ["tests/guests/prebuilt", "examples/prebuilt"] {
+        let files =
+            std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        for file in
+            files.filter(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        {
+            let wasm = std::fs::read(&file).unwrap();
+            for payload in wasmparser::Parser::new(0).parse_all(&wasm) {
+                let wasmparser::Payload::ImportSection(imports) = payload.unwrap() else {
+                    continue;
+                };
+                for import in imports.into_imports() {
+                    let import = import.unwrap();
+                    let interface = import.module.split('@').next().unwrap_or_default();
+                    found.insert((interface.to_owned(), import.name.to_owned()));
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_function_is_called_by_a_component_of_the_tests() {
+    let called = called();
+    let exported = EXPORTED.iter().chain(&["wasi:http/incoming-handler"]);
+    let rows = rows().into_iter().filter(|(interface, _, tests)| {
+        tests != "not called" && !exported.clone().any(|e| e == interface)
+    });
+    let missing: Vec<_> = rows
+        .filter(|(interface, function, _)| !called.contains(&(interface.clone(), function.clone())))
+        .collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The behaviours that documents pin to tests.
+#[test]
+fn every_pinned_behaviour_has_its_test() {
+    let text = std::fs::read_to_string(root().join("docs/pinned-behaviour.md")).unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.ends_with("` |")).collect();
+    assert!(rows.len() >= 26, "{} rows", rows.len());
+    let names = rows.iter().flat_map(|row| row.rsplit(" | ").next().unwrap_or_default().split('`'));
+    let missing: Vec<_> = names.filter(|name| name.contains("::") && !test_exists(name)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}

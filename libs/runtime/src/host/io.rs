@@ -19,6 +19,8 @@ const READY: HostFn<(), bool> = HostFn::read_order("golem io::poll::ready");
 
 pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&POLL, &READY];
 
+/// Most bytes of one splice: what a blocking write takes.
+const MAX_SPLICED: u64 = 4096;
 /// Most pollables of one call (docs/limits.md).
 const MAX_POLLABLES: usize = 10_000;
 
@@ -115,6 +117,9 @@ impl WorkerCtx {
         if self.is_body(&stream) {
             return self.read_body(stream, length, blocking).await;
         }
+        if self.is_connection_input(&stream) {
+            return self.read_connection(stream, length, blocking).await;
+        }
         self.table.blocking_read(stream, length).await
     }
 
@@ -127,6 +132,9 @@ impl WorkerCtx {
         if self.is_body(&stream) {
             return self.skip_body(stream, length, blocking).await;
         }
+        if self.is_connection_input(&stream) {
+            return self.skip_connection(stream, length, blocking).await;
+        }
         self.table.blocking_skip(stream, length).await
     }
 
@@ -136,6 +144,9 @@ impl WorkerCtx {
         bytes: Vec<u8>,
         flush: bool,
     ) -> Streamed<()> {
+        if self.is_connection_output(&stream) {
+            return self.write_connection(stream, bytes, flush).await;
+        }
         match self.log_streams.get(&stream.rep()).copied() {
             Some(level) => self.write_log(level, &bytes).await,
             None if flush => self.table.blocking_write_and_flush(stream, bytes).await,
@@ -151,6 +162,9 @@ impl WorkerCtx {
         if self.log_streams.contains_key(&stream.rep()) {
             return Ok(1 << 20);
         }
+        if self.is_connection_output(&stream) {
+            return self.check_connection(stream).await;
+        }
         // How much a stream takes at once depends on the machine as well.
         let inner = self.table.get_mut(&stream).map_err(StreamError::from)?;
         inner.ready().await;
@@ -163,10 +177,10 @@ impl WorkerCtx {
         count: u64,
         flush: bool,
     ) -> Streamed<()> {
-        if self.log_streams.contains_key(&stream.rep()) {
+        if self.log_streams.contains_key(&stream.rep()) || self.is_connection_output(&stream) {
             let zeroes =
                 usize::try_from(count.min(1 << 20)).map_or_else(|_| vec![], |n| vec![0; n]);
-            return self.write(stream, zeroes, false).await;
+            return self.write(stream, zeroes, flush).await;
         }
         match flush {
             true => self.table.blocking_write_zeroes_and_flush(stream, count).await,
@@ -174,16 +188,33 @@ impl WorkerCtx {
         }
     }
 
+    async fn flush(&mut self, stream: Resource<DynOutputStream>, blocking: bool) -> Streamed<()> {
+        match blocking {
+            _ if self.is_connection_output(&stream) => {
+                self.flush_connection(stream, blocking).await
+            }
+            true => self.table.blocking_flush(stream).await,
+            false => self.table.flush(stream),
+        }
+    }
+
+    /// Files are executed every time, so they are waited for in any case.
     async fn splice(
         &mut self,
         to: Resource<DynOutputStream>,
         from: Resource<DynInputStream>,
         length: u64,
+        blocking: bool,
     ) -> Streamed<u64> {
+        if blocking && self.is_connection_output(&to) {
+            self.flush(Resource::new_borrow(to.rep()), true).await?;
+        }
         let permit = self.check_write(Resource::new_borrow(to.rep())).await?;
-        let bytes = self.read(from, length.min(permit), true).await?;
+        let bytes = self.read(from, length.min(permit).min(MAX_SPLICED), blocking).await?;
         let count = bytes.len() as u64;
-        self.write(to, bytes, true).await?;
+        if count > 0 {
+            self.write(to, bytes, true).await?;
+        }
         Ok(count)
     }
 }
@@ -241,6 +272,7 @@ fn add_input(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
             Box::new(async move {
                 let ctx = store.data_mut();
                 ctx.checkpoint.stdin.remove(&rep);
+                ctx.forget_connection_input(rep);
                 ctx.body_stream_dropped(rep).await?;
                 wasmtime_wasi::p2::bindings::io::streams::HostInputStream::drop(
                     &mut ctx.table,
@@ -266,6 +298,14 @@ fn add_output(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
             let written = ctx.write(stream, bytes, true).await;
             ctx.wit(written)
         };
+        "[method]output-stream.flush" => |ctx, stream: Resource<DynOutputStream>| {
+            let flushed = ctx.flush(stream, false).await;
+            ctx.wit(flushed)
+        };
+        "[method]output-stream.blocking-flush" => |ctx, stream: Resource<DynOutputStream>| {
+            let flushed = ctx.flush(stream, true).await;
+            ctx.wit(flushed)
+        };
         "[method]output-stream.write-zeroes" => |ctx, stream: Resource<DynOutputStream>, count: u64| {
             let written = ctx.write_zeroes(stream, count, false).await;
             ctx.wit(written)
@@ -275,11 +315,11 @@ fn add_output(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
             ctx.wit(written)
         };
         "[method]output-stream.splice" => |ctx, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, length: u64| {
-            let spliced = ctx.splice(to, from, length).await;
+            let spliced = ctx.splice(to, from, length, false).await;
             ctx.wit(spliced)
         };
         "[method]output-stream.blocking-splice" => |ctx, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, length: u64| {
-            let spliced = ctx.splice(to, from, length).await;
+            let spliced = ctx.splice(to, from, length, true).await;
             ctx.wit(spliced)
         };
     });
@@ -290,6 +330,7 @@ fn add_output(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
             Box::new(async move {
                 let ctx = store.data_mut();
                 ctx.log_streams.remove(&rep);
+                ctx.forget_connection_output(rep);
                 wasmtime_wasi::p2::bindings::io::streams::HostOutputStream::drop(
                     &mut ctx.table,
                     Resource::<DynOutputStream>::new_own(rep),

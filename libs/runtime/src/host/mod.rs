@@ -16,7 +16,7 @@ mod keyvalue;
 mod logging;
 mod random;
 mod rpc;
-mod sockets;
+pub(crate) mod sockets;
 mod values;
 
 pub(crate) use rpc::Rpc;
@@ -102,7 +102,12 @@ pub fn describe(name: &str) -> Option<&'static dyn HostFnInfo> {
         keyvalue::FUNCTIONS,
         random::FUNCTIONS,
         rpc::FUNCTIONS,
-        sockets::FUNCTIONS,
     ];
-    modules.into_iter().flatten().chain(golem::recorded()).find(|f| f.name() == name).copied()
+    modules
+        .into_iter()
+        .flatten()
+        .chain(golem::recorded())
+        .chain(sockets::recorded())
+        .find(|f| f.name() == name)
+        .copied()
 }

@@ -3,7 +3,7 @@
 use super::Actor;
 use emet_api::RevertTarget;
 use emet_model::{IdempotencyKey, OplogIndex, WorkerError};
-use emet_oplog::{EntryKind, QueuedWork};
+use emet_oplog::{EntryKind, QueuedWork, Regions, WorkerState};
 use std::collections::HashMap;
 
 /// Entries read at a time.
@@ -15,6 +15,14 @@ struct Cut {
     last: OplogIndex,
     /// Invocations that would be in the queue again, though they are the ones to be forgotten.
     forgotten: Vec<IdempotencyKey>,
+}
+
+/// Whether a worker's history cannot end at this index: it lies within what was reverted or jumped
+/// over before. What only a snapshot made superfluous comes back when the update is taken back.
+fn is_gone(state: &WorkerState, last: OplogIndex) -> bool {
+    let within = |regions: &Regions| regions.contains(last) && regions.contains(last + 1);
+    let before_snapshot = state.snapshot.as_ref().is_some_and(|snapshot| last < snapshot.index);
+    within(&state.deleted) || within(&state.skipped) && !before_snapshot
 }
 
 impl Actor {
@@ -34,7 +42,7 @@ impl Actor {
             let reason = format!("cannot revert to index {last}: the oplog has {end} entries");
             return Err(WorkerError::invalid(reason));
         }
-        if self.writer.with_state(|s| s.skipped.contains(last + 1) && s.skipped.contains(last)) {
+        if self.writer.with_state(|s| is_gone(s, last)) {
             let reason = format!("cannot revert to index {last}: it lies in a deleted region");
             return Err(WorkerError::invalid(reason));
         }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use emet_api::{Components, NewComponent};
 use emet_component_service::ComponentService;
 use emet_model::{ComponentId, RetryPolicy};
-use emet_runtime::network::NetworkPolicy;
-use emet_runtime::{ComponentCache, HttpClient, MemoryBudget, Promises, engine};
+use emet_runtime::network::{GuestNetwork, NetworkPolicy};
+use emet_runtime::{ComponentCache, MemoryBudget, Promises, engine};
 use emet_storage::memory::{MemoryBlob, MemoryKv, MemoryLog};
 use emet_worker_executor::{Executor, ExecutorOptions};
 use std::path::Path;
@@ -54,8 +54,7 @@ impl Node {
             } else {
                 Duration::from_secs(1_000_000)
             },
-            http: HttpClient::new(NetworkPolicy::default()),
-            network: NetworkPolicy::default(),
+            network: GuestNetwork::new(NetworkPolicy::default()),
             retry_policy: RetryPolicy {
                 min_delay: Duration::from_millis(1),
                 max_delay: Duration::from_millis(2),

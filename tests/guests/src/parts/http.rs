@@ -3,9 +3,8 @@
 
 use wasi::http::outgoing_handler;
 use wasi::http::types::{
-    Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingRequest, Scheme,
+    Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingRequest, Scheme,
 };
-use wasi::io::streams::{InputStream, StreamError};
 
 fn new_request(method: &Method, url: &str, headers: &[(String, String)]) -> OutgoingRequest {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
@@ -33,22 +32,4 @@ fn response_of(future: &FutureIncomingResponse) -> Result<IncomingResponse, Stri
         Some(Ok(Err(code))) => Err(format!("{code:?}")),
         Some(Err(())) | None => Err("no response".to_owned()),
     }
-}
-
-/// Reads to the end, up to `chunk` bytes at a time, and calls `f` with each piece.
-fn read_all(stream: &InputStream, chunk: u64, mut f: impl FnMut(&[u8])) -> Result<(), String> {
-    loop {
-        match stream.blocking_read(chunk) {
-            Ok(bytes) => f(&bytes),
-            Err(StreamError::Closed) => return Ok(()),
-            Err(StreamError::LastOperationFailed(e)) => return Err(e.to_debug_string()),
-        }
-    }
-}
-
-fn body_text(body: &IncomingBody) -> Result<String, String> {
-    let stream = body.stream().map_err(|()| "no stream")?;
-    let mut bytes = Vec::new();
-    read_all(&stream, 65536, |b| bytes.extend_from_slice(b))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -1,6 +1,6 @@
-//! The client for outgoing requests: one per node, connections are reused.
+//! The client for outgoing requests; connections are reused.
 
-use crate::network::NetworkPolicy;
+use crate::network::{Reach, Refusal};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -23,19 +23,12 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub struct HttpClient {
     client: Client<HttpsConnector<HttpConnector<Resolver>>, WasiBody>,
-    policy: Arc<NetworkPolicy>,
+    reach: Arc<Reach>,
 }
 
 /// Resolves names to addresses that the policy permits.
 #[derive(Clone)]
-struct Resolver(Arc<NetworkPolicy>);
-
-#[derive(Debug, thiserror::Error)]
-#[error("the network policy refuses {address}: rule {rule}")]
-struct Prohibited {
-    address: IpAddr,
-    rule: String,
-}
+struct Resolver(Arc<Reach>);
 
 /// Why a request was not answered.
 pub struct SendFailure {
@@ -51,10 +44,10 @@ impl From<Error> for SendFailure {
     }
 }
 
-impl From<&Prohibited> for SendFailure {
-    fn from(prohibited: &Prohibited) -> Self {
-        tracing::warn!(address = %prohibited.address, rule = %prohibited.rule, "the network policy refused a request of a guest");
-        Self { error: Error::DestinationIpProhibited, refusal: Some(prohibited.to_string()) }
+impl From<&Refusal> for SendFailure {
+    fn from(refusal: &Refusal) -> Self {
+        tracing::warn!(address = %refusal.address, rule = %refusal.rule, "the network policy refused a request of a guest");
+        Self { error: Error::DestinationIpProhibited, refusal: Some(refusal.to_string()) }
     }
 }
 
@@ -68,18 +61,15 @@ impl tower::Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let policy = self.0.clone();
+        let reach = self.0.clone();
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let refusal =
-                found.iter().find_map(|a| policy.refuses(a.ip()).map(|rule| (a.ip(), rule)));
+            let refusal = found.iter().find_map(|a| reach.refuses(a.ip()));
             let permitted: Vec<SocketAddr> =
-                found.into_iter().filter(|a| policy.refuses(a.ip()).is_none()).collect();
+                found.into_iter().filter(|a| reach.refuses(a.ip()).is_none()).collect();
             match refusal {
-                Some((address, rule)) if permitted.is_empty() => {
-                    Err(std::io::Error::other(Prohibited { address, rule: rule.to_string() }))
-                }
+                Some(refusal) if permitted.is_empty() => Err(std::io::Error::other(refusal)),
                 _ => Ok(permitted.into_iter()),
             }
         })
@@ -87,10 +77,9 @@ impl tower::Service<Name> for Resolver {
 }
 
 impl HttpClient {
-    /// A client under a policy.
-    pub fn new(policy: NetworkPolicy) -> Self {
-        let policy = Arc::new(policy);
-        let mut connector = HttpConnector::new_with_resolver(Resolver(policy.clone()));
+    /// A client that reaches so far. Its connections are not shared with other clients.
+    pub fn new(reach: Arc<Reach>) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(Resolver(reach.clone()));
         connector.enforce_http(false);
         connector.set_nodelay(true);
         let connector = HttpsConnectorBuilder::new()
@@ -99,7 +88,7 @@ impl HttpClient {
             .enable_http1()
             .enable_http2()
             .wrap_connector(connector);
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), policy }
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), reach }
     }
 
     /// Sends a request; the body of the response obeys the timeout between bytes.
@@ -127,13 +116,10 @@ impl HttpClient {
     fn check_literal(&self, request: &Request<WasiBody>) -> Result<(), SendFailure> {
         let host = request.uri().host().ok_or(Error::HttpRequestUriInvalid)?;
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        match literal
+        literal
             .ok()
-            .and_then(|address| self.policy.refuses(address).map(|rule| (address, rule)))
-        {
-            None => Ok(()),
-            Some((address, rule)) => Err((&Prohibited { address, rule: rule.to_string() }).into()),
-        }
+            .and_then(|address| self.reach.refuses(address))
+            .map_or(Ok(()), |refusal| Err((&refusal).into()))
     }
 }
 
@@ -153,8 +139,8 @@ fn error_of(error: &ClientError) -> SendFailure {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            if let Some(prohibited) = io.get_ref().and_then(|e| e.downcast_ref::<Prohibited>()) {
-                return prohibited.into();
+            if let Some(refusal) = io.get_ref().and_then(|e| e.downcast_ref::<Refusal>()) {
+                return refusal.into();
             }
             return error_of_io(io).into();
         }

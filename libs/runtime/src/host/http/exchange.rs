@@ -108,6 +108,14 @@ impl Exchanges {
             .all(HashMap::is_empty)
     }
 
+    /// How many are under way. Streams are of bodies that are counted.
+    pub(super) fn count(&self) -> usize {
+        [&self.futures, &self.responses, &self.bodies, &self.trailers]
+            .into_iter()
+            .map(HashMap::len)
+            .sum()
+    }
+
     pub(super) fn resume_all(&self) {
         let all = [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers];
         all.into_iter().flat_map(HashMap::values).for_each(|e| e.resume());

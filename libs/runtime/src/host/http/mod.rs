@@ -32,7 +32,7 @@ use wasmtime_wasi_http::p2::types::{
 };
 use wasmtime_wasi_http::{FieldMap, WasiHttpView};
 
-pub use client::HttpClient;
+pub(crate) use client::HttpClient;
 pub(crate) use exchange::{Exchanges, Hooks};
 
 type Headers = Vec<(String, Vec<u8>)>;
@@ -60,6 +60,10 @@ type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 type Got = Option<Result<Result<Resource<HostIncomingResponse>, ErrorCode>, ()>>;
 type GotTrailers = Option<Result<Result<Option<Resource<FieldMap>>, ErrorCode>, ()>>;
 
+/// Most requests of a worker that are under way, so that it cannot use up the descriptors of the
+/// process (docs/limits.md).
+const MAX_EXCHANGES: usize = 256;
+
 fn headers_of(map: &FieldMap) -> Headers {
     map.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
 }
@@ -82,6 +86,12 @@ impl WorkerCtx {
         request: Resource<HostOutgoingRequest>,
         options: Option<Resource<RequestOptions>>,
     ) -> wasmtime::Result<Handled> {
+        // A replay counts the same, so that this is not recorded.
+        if self.exchanges.count() >= MAX_EXCHANGES {
+            self.table.delete(request)?;
+            options.map(|options| self.table.delete(options)).transpose()?;
+            return Ok(Err(ErrorCode::ConnectionLimitReached));
+        }
         let begin = self.journal.announce().await?;
         // Where nothing is recorded (begin is 0) the request is sent each time.
         let live = self.journal.is_live() || begin == 0;
@@ -89,7 +99,13 @@ impl WorkerCtx {
         let exchange = Exchange::new(begin, live, ended);
         self.http_hooks.trace = self.request_trace_headers();
         self.http_hooks.plan = if ended { Plan::Drain } else { Plan::Send(exchange.clone()) };
-        match outgoing_handler::Host::handle(&mut self.http(), request, options) {
+        let spent = options.as_ref().map(Resource::rep);
+        let handled = outgoing_handler::Host::handle(&mut self.http(), request, options);
+        if let Some(rep) = spent {
+            // Given away by the guest, and not taken out of the table by the handler.
+            drop(self.table.delete(Resource::<RequestOptions>::new_own(rep)));
+        }
+        match handled {
             Ok(future) => {
                 self.exchanges.futures.insert(future.rep(), exchange);
                 Ok(Ok(future))
@@ -283,7 +299,7 @@ impl WorkerCtx {
             Err(text) => {
                 self.end(exchange).await.map_err(StreamError::Trap)?;
                 Err(text.map_or(StreamError::Closed, |t| {
-                    StreamError::LastOperationFailed(wasmtime::Error::msg(t))
+                    StreamError::LastOperationFailed(code_from_text(&t).into())
                 }))
             }
         }
@@ -365,7 +381,10 @@ fn recordable<T>(read: Result<T, StreamError>) -> Result<Chunk<T>, StreamError> 
     match read {
         Ok(value) => Ok(Ok(value)),
         Err(StreamError::Closed) => Ok(Err(None)),
-        Err(StreamError::LastOperationFailed(error)) => Ok(Err(Some(format!("{error:#}")))),
+        Err(StreamError::LastOperationFailed(error)) => {
+            let code = error.downcast_ref::<ErrorCode>().map(text_of_code);
+            Ok(Err(Some(code.unwrap_or_else(|| format!("{error:#}")))))
+        }
         Err(trap) => Err(trap),
     }
 }

@@ -1,6 +1,7 @@
-//! `wasi:sockets`: names are looked up once, and the addresses recorded.
+//! `ip-name-lookup`: names are looked up once, and the addresses recorded.
 
-use super::values::add_resource;
+use super::super::values::add_resource;
+use super::codes::{Outcome, code_of, text_of};
 use super::{functions, wasi};
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
@@ -15,8 +16,8 @@ use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress};
 use wasmtime_wasi::p2::{DynPollable, Network, Pollable, SocketError, subscribe};
 use wasmtime_wasi::sockets::WasiSocketsView;
 
-/// All addresses as text, or the name of an error code.
-type Addresses = Result<Vec<String>, String>;
+/// All addresses as text.
+type Addresses = Outcome<Vec<String>>;
 
 const RESOLVE: HostFn<String, Addresses> =
     HostFn::read_remote("sockets::ip_name_lookup::resolve_addresses");
@@ -29,29 +30,6 @@ struct NameLookup(VecDeque<IpAddr>);
 #[async_trait]
 impl Pollable for NameLookup {
     async fn ready(&mut self) {}
-}
-
-/// The text that is recorded for a code. A lookup fails with one of these only.
-fn text_of_code(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::AccessDenied => "access-denied",
-        ErrorCode::InvalidArgument => "invalid-argument",
-        ErrorCode::NameUnresolvable => "name-unresolvable",
-        ErrorCode::TemporaryResolverFailure => "temporary-resolver-failure",
-        ErrorCode::PermanentResolverFailure => "permanent-resolver-failure",
-        _ => "unknown",
-    }
-}
-
-fn code_from_text(text: &str) -> ErrorCode {
-    match text {
-        "access-denied" => ErrorCode::AccessDenied,
-        "invalid-argument" => ErrorCode::InvalidArgument,
-        "name-unresolvable" => ErrorCode::NameUnresolvable,
-        "temporary-resolver-failure" => ErrorCode::TemporaryResolverFailure,
-        "permanent-resolver-failure" => ErrorCode::PermanentResolverFailure,
-        _ => ErrorCode::Unknown,
-    }
 }
 
 fn ip_addr(address: IpAddress) -> IpAddr {
@@ -93,7 +71,7 @@ impl WorkerCtx {
                 self.before_waiting().await?;
                 let addresses = match self.look_up(network, name.clone()).await {
                     Ok(addresses) => Ok(addresses),
-                    Err(error) => Err(text_of_code(error.downcast()?).to_owned()),
+                    Err(error) => Err(text_of(error.downcast()?).to_owned()),
                 };
                 self.journal.record(&RESOLVE, name, &addresses).await?;
                 addresses
@@ -104,7 +82,7 @@ impl WorkerCtx {
                 let addresses = addresses.iter().filter_map(|a| a.parse().ok()).collect();
                 Ok(Ok(self.table.push(NameLookup(addresses))?))
             }
-            Err(code) => Ok(Err(code_from_text(&code))),
+            Err(code) => Ok(Err(code_of(&code))),
         }
     }
 }
