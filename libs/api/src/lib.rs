@@ -13,6 +13,6 @@ pub mod workers;
 pub use components::{ComponentError, Components, NewComponent};
 pub use workers::{
     Caller, Cursor, FileContent, FileKind, FileNode, Invocation, InvokeParameters, OplogPage,
-    OplogPosition, PublicOplogEntry, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage,
-    Workers,
+    OplogPosition, PublicOplogEntry, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents,
+    WorkerPage, Workers,
 };

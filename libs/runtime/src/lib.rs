@@ -26,9 +26,9 @@ pub mod network;
 
 pub use component::{ComponentCache, Prepared};
 pub use ctx::WorkerCtx;
+pub use host::http::HttpClient;
 pub use instance::Instance;
 pub use memory::{MemoryAccount, MemoryBudget};
-pub use host::http::HttpClient;
 pub use node::Node;
 pub use pressure::Pressure;
 pub use promises::{PromiseState, Promises};

@@ -45,7 +45,10 @@ mod tests {
             assert!(futures::poll!(one).is_pending());
         }
         pressure.want();
-        let gone = [futures::poll!(&mut waiting[0]).is_ready(), futures::poll!(&mut waiting[1]).is_ready()];
+        let gone = [
+            futures::poll!(&mut waiting[0]).is_ready(),
+            futures::poll!(&mut waiting[1]).is_ready(),
+        ];
         assert_eq!(gone.iter().filter(|g| **g).count(), 1);
         pressure.wanted().await;
     }

@@ -17,9 +17,9 @@ use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::measured::{Measured, probe};
+use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
 use emet_telemetry::metrics::list::EVICTIONS;
-use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_values::TypedValue;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
     Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage,
-    OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage,
+    Workers,
 };
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,

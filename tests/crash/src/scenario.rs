@@ -63,12 +63,19 @@ struct Run<'a> {
 
 impl Scenario {
     /// Runs the scenario on empty stores; the node dies once, at the append given, or not at all.
-    pub async fn run(&self, shared: &Disk, backend: Backend, crash: Option<(u64, Moment)>) -> Result<Outcome, Failure> {
+    pub async fn run(
+        &self,
+        shared: &Disk,
+        backend: Backend,
+        crash: Option<(u64, Moment)>,
+    ) -> Result<Outcome, Failure> {
         let disk = shared.fresh(backend)?;
         let node = Node::start(&disk, crash)?;
         let mut components = BTreeMap::new();
         for versions in &self.guests {
-            let [first, later @ ..] = versions.as_slice() else { return Err("a component without versions".into()) };
+            let [first, later @ ..] = versions.as_slice() else {
+                return Err("a component without versions".into());
+            };
             let id = node.upload(first).await?;
             for guest in later {
                 node.update(id, guest).await?;
@@ -76,9 +83,19 @@ impl Scenario {
             components.insert(*first, id);
         }
         let world = World::start().await?;
-        let mut run = Run { scenario: self, disk, node, world, components, answers: BTreeMap::new(), deaths: 0 };
+        let mut run = Run {
+            scenario: self,
+            disk,
+            node,
+            world,
+            components,
+            answers: BTreeMap::new(),
+            deaths: 0,
+        };
         for number in 0..self.steps.len() {
-            run.step(number).await.map_err(|e| format!("{}, crash {crash:?}, step {number}: {e}", self.name))?;
+            run.step(number)
+                .await
+                .map_err(|e| format!("{}, crash {crash:?}, step {number}: {e}", self.name))?;
         }
         run.finish().await.map_err(|e| format!("{}, crash {crash:?}: {e}", self.name).into())
     }
@@ -93,8 +110,12 @@ impl Run<'_> {
                 let answer = answer.map_err(|e| format!("{function}: {e}"))?;
                 self.answers.insert(number, answer);
             }
-            Step::Attempt(worker, function, parameters) => drop(self.call(worker, function, parameters, number).await?),
-            Step::Send(worker, function, parameters) => self.send(worker, function, parameters, number).await?,
+            Step::Attempt(worker, function, parameters) => {
+                drop(self.call(worker, function, parameters, number).await?)
+            }
+            Step::Send(worker, function, parameters) => {
+                self.send(worker, function, parameters, number).await?
+            }
             Step::Update(worker, version, mode) => self.update(worker, version, mode).await?,
             Step::Complete(promise, data) => self.complete(promise, data).await?,
             Step::Settle(worker) => self.settle(worker).await?,
@@ -108,10 +129,18 @@ impl Run<'_> {
         self.restart().await?;
         let steps = self.scenario.steps.clone();
         for (number, step) in steps.into_iter().enumerate() {
-            if let (Step::Call(worker, function, parameters), Some(before)) = (step, self.answers.get(&number).cloned()) {
-                let again = self.call(worker, function, parameters, number).await?.map_err(|e| format!("asked again: {e}"))?;
+            if let (Step::Call(worker, function, parameters), Some(before)) =
+                (step, self.answers.get(&number).cloned())
+            {
+                let again = self
+                    .call(worker, function, parameters, number)
+                    .await?
+                    .map_err(|e| format!("asked again: {e}"))?;
                 if again != before {
-                    return Err(format!("step {number} was answered {before}, and {again} when asked again").into());
+                    return Err(format!(
+                        "step {number} was answered {before}, and {again} when asked again"
+                    )
+                    .into());
                 }
             }
         }
@@ -135,12 +164,17 @@ impl Run<'_> {
 
     fn worker(&self, text: &str) -> Result<WorkerId, Failure> {
         let (guest, name) = text.split_once('/').ok_or("a worker is written guest/name")?;
-        let id = self.components.get(guest).ok_or_else(|| format!("{guest} is no component of the scenario"))?;
+        let id = self
+            .components
+            .get(guest)
+            .ok_or_else(|| format!("{guest} is no component of the scenario"))?;
         Ok(WorkerId::new(*id, name))
     }
 
     fn filled(&self, parameters: &Value) -> Result<Vec<Value>, Failure> {
-        let Value::Array(items) = self.fill(parameters)? else { return Err("parameters are an array".into()) };
+        let Value::Array(items) = self.fill(parameters)? else {
+            return Err("parameters are an array".into());
+        };
         Ok(items)
     }
 
@@ -149,11 +183,15 @@ impl Run<'_> {
             Value::String(text) => match text.strip_prefix("$urn:") {
                 Some(worker) => Value::String(self.worker(worker)?.urn()),
                 None => match text.strip_prefix("$answer:") {
-                    Some(number) => self.answers.get(&number.parse()?).cloned().unwrap_or(Value::Null),
+                    Some(number) => {
+                        self.answers.get(&number.parse()?).cloned().unwrap_or(Value::Null)
+                    }
                     None => Value::String(text.replace("{port}", &self.world.port.to_string())),
                 },
             },
-            Value::Array(items) => Value::Array(items.iter().map(|v| self.fill(v)).collect::<Result<_, _>>()?),
+            Value::Array(items) => {
+                Value::Array(items.iter().map(|v| self.fill(v)).collect::<Result<_, _>>()?)
+            }
             Value::Object(fields) => {
                 let filled = fields.iter().map(|(k, v)| Ok((k.clone(), self.fill(v)?)));
                 Value::Object(filled.collect::<Result<_, Failure>>()?)
@@ -162,13 +200,21 @@ impl Run<'_> {
         })
     }
 
-    async fn call(&mut self, worker: &str, function: &str, parameters: Value, key: usize) -> Result<Result<Value, WorkerError>, Failure> {
+    async fn call(
+        &mut self,
+        worker: &str,
+        function: &str,
+        parameters: Value,
+        key: usize,
+    ) -> Result<Result<Value, WorkerError>, Failure> {
         let worker = self.worker(worker)?;
         let parameters = self.filled(&parameters)?;
         let key = key.to_string();
         loop {
             let call = self.node.call(&worker, function, &parameters, &key);
-            let answer = tokio::time::timeout(PATIENCE, call).await.map_err(|_| format!("{function} was not answered"))?;
+            let answer = tokio::time::timeout(PATIENCE, call)
+                .await
+                .map_err(|_| format!("{function} was not answered"))?;
             match answer {
                 Some(answer) => return Ok(answer),
                 None => self.restart().await?,
@@ -176,7 +222,13 @@ impl Run<'_> {
         }
     }
 
-    async fn send(&mut self, worker: &str, function: &str, parameters: Value, key: usize) -> Result<(), Failure> {
+    async fn send(
+        &mut self,
+        worker: &str,
+        function: &str,
+        parameters: Value,
+        key: usize,
+    ) -> Result<(), Failure> {
         let worker = self.worker(worker)?;
         let parameters = self.filled(&parameters)?;
         loop {
@@ -187,14 +239,24 @@ impl Run<'_> {
         }
     }
 
-    async fn update(&mut self, worker: &str, version: u64, mode: UpdateMode) -> Result<(), Failure> {
+    async fn update(
+        &mut self,
+        worker: &str,
+        version: u64,
+        mode: UpdateMode,
+    ) -> Result<(), Failure> {
         let worker = self.worker(worker)?;
         loop {
-            let answer = self.node.alive(self.node.workers().update(worker.clone(), mode, version)).await;
+            let answer =
+                self.node.alive(self.node.workers().update(worker.clone(), mode, version)).await;
             match answer {
                 Some(Ok(())) => return Ok(()),
                 // A request that was accepted just before the crash.
-                Some(Err(WorkerError::InvalidRequest { details })) if details.contains("already") => return Ok(()),
+                Some(Err(WorkerError::InvalidRequest { details }))
+                    if details.contains("already") =>
+                {
+                    return Ok(());
+                }
                 Some(Err(error)) => return Err(error.into()),
                 None => self.restart().await?,
             }
@@ -206,7 +268,10 @@ impl Run<'_> {
         let (worker, index) = promise_of(id).ok_or("the answer is no promise")?;
         let promise = PromiseId { worker_id: worker, oplog_idx: index };
         loop {
-            let done = self.node.workers().complete_promise(promise.clone(), bytes::Bytes::from_static(data));
+            let done = self
+                .node
+                .workers()
+                .complete_promise(promise.clone(), bytes::Bytes::from_static(data));
             match self.node.alive(done).await {
                 Some(completed) => return completed.map(drop).map_err(Into::into),
                 None => self.restart().await?,
@@ -219,8 +284,14 @@ impl Run<'_> {
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
             match self.node.alive(self.node.workers().metadata(worker.clone())).await {
-                Some(Ok(m)) if m.status == WorkerStatus::Idle && m.pending_invocation_count == 0 => return Ok(()),
-                Some(Ok(m)) if tokio::time::Instant::now() > until => return Err(format!("{worker} is {}", m.status).into()),
+                Some(Ok(m))
+                    if m.status == WorkerStatus::Idle && m.pending_invocation_count == 0 =>
+                {
+                    return Ok(());
+                }
+                Some(Ok(m)) if tokio::time::Instant::now() > until => {
+                    return Err(format!("{worker} is {}", m.status).into());
+                }
                 Some(_) => tokio::time::sleep(Duration::from_millis(2)).await,
                 None => self.restart().await?,
             }

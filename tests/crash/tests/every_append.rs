@@ -20,10 +20,18 @@ fn extra(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -> Opt
 }
 
 fn check(scenario: &Scenario, crash: (u64, Moment), outcome: &Outcome, expected: &Outcome) {
-    assert_eq!(outcome.answers, expected.answers, "{}: answers after a crash {crash:?}", scenario.name);
+    assert_eq!(
+        outcome.answers, expected.answers,
+        "{}: answers after a crash {crash:?}",
+        scenario.name
+    );
     let extra = extra(&outcome.effects, &expected.effects);
     let (found, wanted) = (&outcome.effects, &expected.effects);
-    assert!(extra.is_some_and(|n| n <= REPEATED), "{}: effects after a crash {crash:?}: {found:?}, not {wanted:?}", scenario.name);
+    assert!(
+        extra.is_some_and(|n| n <= REPEATED),
+        "{}: effects after a crash {crash:?}: {found:?}, not {wanted:?}",
+        scenario.name
+    );
 }
 
 async fn crash_everywhere(scenario: Scenario) -> Result<(), Failure> {
@@ -133,7 +141,11 @@ async fn keys_and_objects() -> Result<(), Failure> {
             Step::Call(k, "test:keyvalue/api.{delete}", json!(["crash-bucket", "a"])),
             Step::Call(k, "test:keyvalue/api.{exists}", json!(["crash-bucket", "a"])),
             Step::Call(b, "test:blobstore/api.{create-container}", json!(["crash-container"])),
-            Step::Call(b, "test:blobstore/api.{write-data}", json!(["crash-container", "o", [7, 8, 9]])),
+            Step::Call(
+                b,
+                "test:blobstore/api.{write-data}",
+                json!(["crash-container", "o", [7, 8, 9]]),
+            ),
             Step::Call(b, "test:blobstore/api.{get-data}", json!(["crash-container", "o", 0, 3])),
             Step::Call(b, "test:blobstore/api.{delete-container}", json!(["crash-container"])),
         ],
@@ -167,9 +179,21 @@ async fn requests_to_the_world_outside() -> Result<(), Failure> {
         "http",
         &["http"],
         vec![
-            Step::Call(w, "test:http/api.{post}", json!(["http://127.0.0.1:{port}/post", ["one ", "two"]])),
-            Step::Call(w, "test:http/api.{get-skipping}", json!(["http://127.0.0.1:{port}/chunks/5", 3])),
-            Step::Call(w, "test:http/api.{two-overlapping}", json!(["http://127.0.0.1:{port}/first", "http://127.0.0.1:{port}/second"])),
+            Step::Call(
+                w,
+                "test:http/api.{post}",
+                json!(["http://127.0.0.1:{port}/post", ["one ", "two"]]),
+            ),
+            Step::Call(
+                w,
+                "test:http/api.{get-skipping}",
+                json!(["http://127.0.0.1:{port}/chunks/5", 3]),
+            ),
+            Step::Call(
+                w,
+                "test:http/api.{two-overlapping}",
+                json!(["http://127.0.0.1:{port}/first", "http://127.0.0.1:{port}/second"]),
+            ),
         ],
     ))
     .await
@@ -210,7 +234,12 @@ async fn updates_are_transactions() -> Result<(), Failure> {
         ]
     };
     let automatic = vec![vec!["update-v1", "update-v2"]];
-    crash_everywhere(Scenario { name: "automatic update", guests: automatic, steps: steps(UpdateMode::Automatic, 1) }).await?;
+    crash_everywhere(Scenario {
+        name: "automatic update",
+        guests: automatic,
+        steps: steps(UpdateMode::Automatic, 1),
+    })
+    .await?;
     let w = "update-v2/w";
     let mut manual = vec![Step::Call(w, "test:update/api.{f1}", json!([5, 0]))];
     manual.extend([

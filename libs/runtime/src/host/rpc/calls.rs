@@ -19,15 +19,22 @@ pub(super) type Recorded = Result<Vec<u8>, RecordedError>;
 /// The results of a call as one tuple or record.
 pub(in crate::host) type Answer = Result<Value, RpcError>;
 
-const UNIQUE_NAME: HostFn<(), String> = HostFn::read_local("golem::rpc::wasm-rpc::generate_unique_local_worker_id");
-const KEY: HostFn<(), String> = HostFn::read_local("golem::rpc::wasm-rpc::invoke-and-await idempotency key");
-const CALL: HostFn<(String, String), Recorded> = HostFn::write_remote("golem::rpc::wasm-rpc::invoke-and-await result");
-const SEND: HostFn<(String, String), Result<(), RecordedError>> = HostFn::write_remote("golem::rpc::wasm-rpc::invoke");
-const GET: HostFn<(), Option<Recorded>> = HostFn::write_remote("golem::rpc::future-invoke-result::get");
-const SCHEDULE: HostFn<(String, String), String> = HostFn::write_remote("golem::rpc::wasm-rpc::schedule_invocation");
+const UNIQUE_NAME: HostFn<(), String> =
+    HostFn::read_local("golem::rpc::wasm-rpc::generate_unique_local_worker_id");
+const KEY: HostFn<(), String> =
+    HostFn::read_local("golem::rpc::wasm-rpc::invoke-and-await idempotency key");
+const CALL: HostFn<(String, String), Recorded> =
+    HostFn::write_remote("golem::rpc::wasm-rpc::invoke-and-await result");
+const SEND: HostFn<(String, String), Result<(), RecordedError>> =
+    HostFn::write_remote("golem::rpc::wasm-rpc::invoke");
+const GET: HostFn<(), Option<Recorded>> =
+    HostFn::write_remote("golem::rpc::future-invoke-result::get");
+const SCHEDULE: HostFn<(String, String), String> =
+    HostFn::write_remote("golem::rpc::wasm-rpc::schedule_invocation");
 const CANCEL: HostFn<String, ()> = HostFn::write_remote("golem::rpc::cancellation-token::cancel");
 
-pub(in crate::host) const FUNCTIONS: &[&dyn HostFnInfo] = &[&UNIQUE_NAME, &KEY, &CALL, &SEND, &GET, &SCHEDULE, &CANCEL];
+pub(in crate::host) const FUNCTIONS: &[&dyn HostFnInfo] =
+    &[&UNIQUE_NAME, &KEY, &CALL, &SEND, &GET, &SCHEDULE, &CANCEL];
 
 /// Names the workers that wait for this call, from the first to the caller; passed with the call,
 /// so that a call into one of them is refused rather than never answered.
@@ -58,8 +65,14 @@ impl WorkerCtx {
     }
 
     /// Makes a handle for a worker; gives its place in the table.
-    pub(crate) fn rpc_again(&mut self, component: &str, name: Option<String>) -> wasmtime::Result<u32> {
-        let component_id = component.parse().map_err(|e| wasmtime::format_err!("{component} is no component: {e}"))?;
+    pub(crate) fn rpc_again(
+        &mut self,
+        component: &str,
+        name: Option<String>,
+    ) -> wasmtime::Result<u32> {
+        let component_id = component
+            .parse()
+            .map_err(|e| wasmtime::format_err!("{component} is no component: {e}"))?;
         Ok(self.table.push(Rpc(Target { component_id, worker_name: name }))?.rep())
     }
 }
@@ -98,7 +111,9 @@ impl FutureInvoke {
     pub(super) fn take_task(&mut self) -> Option<tokio::task::JoinHandle<Recorded>> {
         // In its place stays one that has ended: this is dropped with the instance.
         match self {
-            Self::Running(task) => Some(std::mem::replace(task, tokio::spawn(std::future::ready(Ok(Vec::new()))))),
+            Self::Running(task) => {
+                Some(std::mem::replace(task, tokio::spawn(std::future::ready(Ok(Vec::new())))))
+            }
             _ => None,
         }
     }
@@ -133,7 +148,9 @@ impl Drop for FutureInvoke {
 
 fn answer(recorded: Recorded) -> wasmtime::Result<Answer> {
     match recorded {
-        Ok(bytes) => Ok(Ok(binary::decode(&bytes).map_err(|e| wasmtime::Error::msg(e.to_string()))?)),
+        Ok(bytes) => {
+            Ok(Ok(binary::decode(&bytes).map_err(|e| wasmtime::Error::msg(e.to_string()))?))
+        }
         Err(error) => Ok(Err(error.into())),
     }
 }
@@ -143,7 +160,9 @@ impl WorkerCtx {
         match WorkerId::parse_urn(uri) {
             Some((component, Some(name))) => Ok(Rpc::new(component, name)),
             Some((component, None)) => self.rpc_unnamed(component).await,
-            None => wasmtime::bail!("Invalid URI: {uri}. Must be urn:worker:component-id/worker-name"),
+            None => {
+                wasmtime::bail!("Invalid URI: {uri}. Must be urn:worker:component-id/worker-name")
+            }
         }
     }
 
@@ -154,7 +173,9 @@ impl WorkerCtx {
             Some(name) => name,
             None => {
                 let place = self.journal.position();
-                let name = Uuid::new_v5(&component.0, format!("{}/{place}", self.worker.urn()).as_bytes()).to_string();
+                let name =
+                    Uuid::new_v5(&component.0, format!("{}/{place}", self.worker.urn()).as_bytes())
+                        .to_string();
                 self.journal.record(&UNIQUE_NAME, (), &name).await?;
                 name
             }
@@ -163,7 +184,12 @@ impl WorkerCtx {
     }
 
     /// What every call starts with: what a new target inherits, and the key.
-    async fn rpc_prepare(&mut self, rpc: &Rpc, function: String, params: Vec<Value>) -> wasmtime::Result<Prepared> {
+    async fn rpc_prepare(
+        &mut self,
+        rpc: &Rpc,
+        function: String,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Prepared> {
         let target = rpc.0.clone();
         let args = self.get_arguments().await?;
         let env = self.get_environment().await?;
@@ -188,11 +214,25 @@ impl WorkerCtx {
 
     /// The workers that wait for this one, and this one.
     fn rpc_chain(&self) -> String {
-        let before = self.journal.current_trace.iter().find(|(name, _)| name == CHAIN).map_or("", |(_, chain)| chain);
-        if before.is_empty() { self.worker.urn() } else { format!("{before} {}", self.worker.urn()) }
+        let before = self
+            .journal
+            .current_trace
+            .iter()
+            .find(|(name, _)| name == CHAIN)
+            .map_or("", |(_, chain)| chain);
+        if before.is_empty() {
+            self.worker.urn()
+        } else {
+            format!("{before} {}", self.worker.urn())
+        }
     }
 
-    pub(super) async fn rpc_call(&mut self, rpc: &Rpc, function: String, params: Vec<Value>) -> wasmtime::Result<Answer> {
+    pub(super) async fn rpc_call(
+        &mut self,
+        rpc: &Rpc,
+        function: String,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Answer> {
         let mut prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
         let begin = self.journal.before_remote_write().await?;
         let recorded = match self.journal.replay(&CALL).await? {
@@ -201,7 +241,10 @@ impl WorkerCtx {
                 let target = target_urn(&prepared.target);
                 let chain = self.rpc_chain();
                 let recorded = if chain.split(' ').any(|waiting| waiting == target) {
-                    let text = format!("the call can never be answered: {target} waits for it ({} -> {target})", chain.replace(' ', " -> "));
+                    let text = format!(
+                        "the call can never be answered: {target} waits for it ({} -> {target})",
+                        chain.replace(' ', " -> ")
+                    );
                     Err((3, text))
                 } else {
                     prepared.invocation.trace.push((CHAIN.to_owned(), chain));
@@ -254,7 +297,10 @@ impl WorkerCtx {
         Ok(self.table.push(future)?)
     }
 
-    pub(super) async fn rpc_get(&mut self, future: &Resource<FutureInvoke>) -> wasmtime::Result<Option<Answer>> {
+    pub(super) async fn rpc_get(
+        &mut self,
+        future: &Resource<FutureInvoke>,
+    ) -> wasmtime::Result<Option<Answer>> {
         if matches!(self.table.get(future)?, FutureInvoke::Consumed) {
             wasmtime::bail!("future-invoke-result already consumed");
         }
@@ -296,8 +342,16 @@ impl WorkerCtx {
             Some(id) => id,
             None => {
                 let target = target_urn(&prepared.target);
-                let at = Timestamp(at.seconds.saturating_mul(1000).saturating_add(u64::from(at.nanoseconds / 1_000_000)));
-                let id = prepared.workers.schedule(prepared.target, prepared.invocation, at).await.map_err(node)?;
+                let at = Timestamp(
+                    at.seconds
+                        .saturating_mul(1000)
+                        .saturating_add(u64::from(at.nanoseconds / 1_000_000)),
+                );
+                let id = prepared
+                    .workers
+                    .schedule(prepared.target, prepared.invocation, at)
+                    .await
+                    .map_err(node)?;
                 self.journal.record(&SCHEDULE, (target, function), &id).await?;
                 id
             }
@@ -306,7 +360,10 @@ impl WorkerCtx {
         Ok(id)
     }
 
-    pub(super) async fn rpc_cancel(&mut self, token: &Resource<CancellationToken>) -> wasmtime::Result<()> {
+    pub(super) async fn rpc_cancel(
+        &mut self,
+        token: &Resource<CancellationToken>,
+    ) -> wasmtime::Result<()> {
         let id = self.table.get(token)?.0.clone();
         let begin = self.journal.before_remote_write().await?;
         if self.journal.replay(&CANCEL).await?.is_none() {

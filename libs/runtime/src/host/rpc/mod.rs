@@ -111,10 +111,28 @@ fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<
     types.resource("wasm-rpc", ResourceType::host::<Rpc>(), |mut store, rep| {
         store.data_mut().table.delete(Resource::<Rpc>::new_own(rep)).map(drop).map_err(Into::into)
     })?;
-    types.resource("future-invoke-result", ResourceType::host::<FutureInvoke>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<FutureInvoke>::new_own(rep)).map(drop).map_err(Into::into)
-    })?;
-    types.resource("cancellation-token", ResourceType::host::<CancellationToken>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<CancellationToken>::new_own(rep)).map(drop).map_err(Into::into)
-    })
+    types.resource(
+        "future-invoke-result",
+        ResourceType::host::<FutureInvoke>(),
+        |mut store, rep| {
+            store
+                .data_mut()
+                .table
+                .delete(Resource::<FutureInvoke>::new_own(rep))
+                .map(drop)
+                .map_err(Into::into)
+        },
+    )?;
+    types.resource(
+        "cancellation-token",
+        ResourceType::host::<CancellationToken>(),
+        |mut store, rep| {
+            store
+                .data_mut()
+                .table
+                .delete(Resource::<CancellationToken>::new_own(rep))
+                .map(drop)
+                .map_err(Into::into)
+        },
+    )
 }

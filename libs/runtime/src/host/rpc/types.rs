@@ -2,8 +2,8 @@
 
 use crate::host::golem::WitUri;
 use emet_model::WorkerError;
-use emet_values::tree::{WitNode, WitValueTree};
 use emet_values::Value;
+use emet_values::tree::{WitNode, WitValueTree};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
@@ -225,8 +225,11 @@ impl From<WorkerError> for RpcError {
     fn from(error: WorkerError) -> Self {
         let text = error.to_string();
         match error {
-            WorkerError::WorkerNotFound { .. } | WorkerError::GetLatestVersionOfComponentFailed { .. } => Self::NotFound(text),
-            WorkerError::WorkerAlreadyExists { .. } | WorkerError::InvalidAccount => Self::Denied(text),
+            WorkerError::WorkerNotFound { .. }
+            | WorkerError::GetLatestVersionOfComponentFailed { .. } => Self::NotFound(text),
+            WorkerError::WorkerAlreadyExists { .. } | WorkerError::InvalidAccount => {
+                Self::Denied(text)
+            }
             WorkerError::NoValueInMessage => Self::Protocol(text),
             _ => Self::RemoteInternal(text),
         }

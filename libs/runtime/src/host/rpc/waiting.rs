@@ -35,7 +35,10 @@ fn lost(error: &JoinError) -> Recorded {
 }
 
 /// The answer to a call, unless the worker is suspended meanwhile.
-pub(super) async fn until_answered(ctx: &mut WorkerCtx, call: JoinHandle<Recorded>) -> wasmtime::Result<Recorded> {
+pub(super) async fn until_answered(
+    ctx: &mut WorkerCtx,
+    call: JoinHandle<Recorded>,
+) -> wasmtime::Result<Recorded> {
     let mut call = Call(call);
     if !ctx.can_suspend() {
         return Ok((&mut call.0).await.unwrap_or_else(|e| lost(&e)));
@@ -69,7 +72,10 @@ async fn wake(workers: Arc<dyn Workers>, worker: WorkerId, ended: impl Future<Ou
 }
 
 impl WorkerCtx {
-    pub(super) fn rpc_subscribe(&mut self, future: Resource<FutureInvoke>) -> wasmtime::Result<Resource<DynPollable>> {
+    pub(super) fn rpc_subscribe(
+        &mut self,
+        future: Resource<FutureInvoke>,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
         let rep = future.rep();
         let pollable = subscribe(&mut self.table, future)?;
         self.calls.insert(pollable.rep(), rep);
@@ -77,15 +83,22 @@ impl WorkerCtx {
     }
 
     /// Gives the instance up in a poll: the calls among the pollables go on without it.
-    pub(in crate::host) fn suspend_for_calls(&mut self, pollables: &[u32], deadline: Option<SystemTime>) -> wasmtime::Result<Stop> {
-        let futures: Vec<u32> = pollables.iter().filter_map(|p| self.calls.get(p).copied()).collect();
+    pub(in crate::host) fn suspend_for_calls(
+        &mut self,
+        pollables: &[u32],
+        deadline: Option<SystemTime>,
+    ) -> wasmtime::Result<Stop> {
+        let futures: Vec<u32> =
+            pollables.iter().filter_map(|p| self.calls.get(p).copied()).collect();
         let mut tasks = Vec::new();
         for future in futures {
             let future = Resource::<FutureInvoke>::new_borrow(future);
             tasks.extend(self.table.get_mut(&future)?.take_task().map(Call));
         }
         if !tasks.is_empty() {
-            let first = async move { drop(futures::future::select_all(tasks.iter_mut().map(|t| &mut t.0)).await) };
+            let first = async move {
+                drop(futures::future::select_all(tasks.iter_mut().map(|t| &mut t.0)).await)
+            };
             tokio::spawn(wake(self.node.workers()?, self.worker.clone(), first));
         }
         let look_again = SystemTime::now() + LOOK_AGAIN;
