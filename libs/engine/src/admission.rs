@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn a_known_key_never_starts_anything() {
         let (a, b) = (EntryKind::Invoked(invocation("a")), EntryKind::PendingInvocation(invocation("b")));
-        for more in [&[][..], &[EntryKind::Suspend], &[failed(true)], &[EntryKind::Log {
+        for more in [&[][..], &[EntryKind::Suspend { calls: false }], &[failed(true)], &[EntryKind::Log {
             level: emet_oplog::LogLevel::Stdout,
             context: String::new(),
             message: String::new(),

@@ -56,7 +56,7 @@ fn to_wire(kind: &EntryKind) -> W {
         EntryKind::Completed { response, consumed_fuel } => {
             W::Completed(wire::Completed { response: Some(payload_to_wire(response)), consumed_fuel: *consumed_fuel })
         }
-        EntryKind::Suspend => W::Suspend(empty),
+        EntryKind::Suspend { calls } => W::Suspend(wire::Suspend { calls: *calls }),
         EntryKind::Error(f) => W::Error(failure_to_wire(f)),
         EntryKind::NoOp => W::NoOp(empty),
         EntryKind::Jump { start, end } => W::Jump(wire::Region { start: *start, end: *end }),
@@ -129,7 +129,7 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
         W::Completed(c) => {
             EntryKind::Completed { response: payload_from_wire(c.response)?, consumed_fuel: c.consumed_fuel }
         }
-        W::Suspend(_) => EntryKind::Suspend,
+        W::Suspend(s) => EntryKind::Suspend { calls: s.calls },
         W::Error(f) => EntryKind::Error(failure_from_wire(f)),
         W::NoOp(_) => EntryKind::NoOp,
         W::Jump(r) => EntryKind::Jump { start: r.start, end: r.end },

@@ -1,6 +1,7 @@
 //! What the workers of a node share.
 
 use crate::host::http::HttpClient;
+use crate::host::rpc::Waits;
 use crate::memory::MemoryBudget;
 use crate::network::NetworkPolicy;
 use crate::promises::Promises;
@@ -8,6 +9,7 @@ use emet_api::{Components, Workers};
 use emet_model::RetryPolicy;
 use emet_storage::{BlobStore, KvStore};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -23,6 +25,11 @@ pub struct Node {
     pub components: Arc<dyn Components>,
     /// Workers, this node's and others; set once the executor exists, which owns this.
     pub workers: OnceLock<Weak<dyn Workers>>,
+    /// Set when the node begins to stop: workers that are asked then do not answer any more, which
+    /// tells nothing about what they were asked.
+    pub stopping: AtomicBool,
+    /// Which workers wait for calls.
+    pub waits: Arc<Waits>,
     /// Memory that workers may use together.
     pub memory: Arc<MemoryBudget>,
     /// Waiting for a time that is further away gives the instance up.

@@ -5,14 +5,14 @@ use crate::checkpoints::Checkpoints;
 use crate::ownership::Ownership;
 use crate::timers::Timers;
 use crate::{calls, metadata};
-use emet_api::{Caller, Components, Invocation as ApiInvocation, Target, Workers};
+use emet_api::{Awaited, Caller, Components, Invocation as ApiInvocation, Target, Workers};
 use emet_engine::Cause;
 use emet_model::{
     Component, ComponentId, IdempotencyKey, VersionedComponentId, WorkerError, WorkerId,
     WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
-use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore};
+use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore, ResultsPlace};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
@@ -91,6 +91,7 @@ pub(crate) struct Shared {
     pub(crate) ownership: Arc<Ownership>,
     pub(crate) recovery_parallelism: usize,
     places: Arc<Semaphore>,
+    max_loaded: usize,
     ticks: AtomicU64,
     this: Weak<Shared>,
 }
@@ -149,6 +150,7 @@ impl Executor {
             known: Mutex::new(HashMap::new()),
             actors: Mutex::new(HashMap::new()),
             places: Arc::new(Semaphore::new(options.max_loaded)),
+            max_loaded: options.max_loaded,
             ticks: AtomicU64::new(0),
             ownership: ownership.clone(),
             recovery_parallelism: options.recovery_parallelism,
@@ -168,6 +170,7 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
+        self.shared.node.stopping.store(true, Ordering::SeqCst);
         let stopped = self.handles().into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
@@ -242,49 +245,66 @@ impl Shared {
                 emet_api::ComponentError::NotFound(_) => {
                     "Could not find any component with the given id".to_owned()
                 }
+                // Whether there is such a component is unknown.
+                emet_api::ComponentError::Internal(details) => {
+                    return WorkerError::Unavailable { details };
+                }
                 other => other.to_string(),
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
         })
     }
 
-    /// A place among the workers in memory, taking one from the worker that was idle longest.
-    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
-        loop {
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
-                return place;
-            }
-            self.node.memory.pressure.want();
-            let soon = tokio::time::timeout(
-                Duration::from_millis(50),
-                self.places.clone().acquire_owned(),
-            );
-            if let Ok(Ok(place)) = soon.await {
-                return place;
-            }
+    /// A place among the workers in memory. Whoever waits gets the next one in turn, which is taken
+    /// from the worker that was idle longest.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, WorkerError> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
         }
+        let _want = self.node.memory.pressure.want();
+        self.places.clone().acquire_owned().await.map_err(|_| gone())
     }
 
-    /// Makes room among the workers in memory whenever it is wanted.
+    /// Whether somebody waits for room among the workers in memory.
+    pub(crate) fn is_room_wanted(&self) -> bool {
+        self.node.memory.pressure.wanting() > 0
+    }
+
+    /// Makes room among the workers in memory whenever it is wanted: by idle workers, and by those
+    /// that wait for others. Where there are none, the next to become so goes by itself.
     async fn make_room(this: Weak<Self>) {
         let Some(node) = this.upgrade().map(|s| s.node.clone()) else { return };
+        let pressure = &node.memory.pressure;
+        let mut all_asked = false;
         loop {
-            node.memory.pressure.wanted().await;
+            pressure.wanted().await;
             let Some(shared) = this.upgrade() else { return };
-            shared.evict_one();
+            let wanting = pressure.wanting();
+            // As many as are in memory were asked already.
+            if all_asked && wanting > shared.max_loaded {
+                continue;
+            }
+            all_asked = wanting >= shared.max_loaded;
+            let wanting = wanting.min(shared.max_loaded);
+            let evicted = shared.evict(wanting);
+            (evicted..wanting).for_each(|_| pressure.ask_one());
         }
     }
 
-    fn evict_one(&self) {
+    /// Evicts idle workers, those first that were idle longest; how many there were.
+    fn evict(&self, count: usize) -> usize {
         let actors = self.actors.lock();
         let idle = actors.values().filter_map(|slot| slot.get()).filter(|h| {
             h.visible.loaded.load(Ordering::Acquire) && !h.visible.busy.load(Ordering::Acquire)
         });
-        if let Some(oldest) = idle.min_by_key(|h| h.used.load(Ordering::Relaxed)) {
+        let mut idle: Vec<&Handle> = idle.collect();
+        idle.sort_by_key(|h| h.used.load(Ordering::Relaxed));
+        for oldest in idle.iter().take(count) {
             oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
             EVICTIONS.inc();
             drop(oldest.sender.send(Command::Evict));
         }
+        idle.len().min(count)
     }
 
     /// Removes an actor that has ended.
@@ -529,6 +549,41 @@ impl Shared {
             ) => Ok(()),
             other => other,
         }
+    }
+
+    /// Lets a worker go on because a call that it waited for has ended. Where that fails for now, a
+    /// durable timer does it.
+    pub(crate) async fn wake_caller(&self, worker: &WorkerId) {
+        let woken = self.ask(worker, || None, |reply| Command::Wake(Cause::Call, reply)).await;
+        let Err(error) = woken else { return };
+        // Whoever took the shard over lets it go on, and one that was deleted has nowhere to go.
+        let elsewhere = self.ownership.epoch(worker).is_err();
+        if elsewhere || matches!(error, WorkerError::WorkerNotFound { .. }) {
+            return;
+        }
+        if let Err(error) = self.schedule_wake(worker, emet_runtime::log::now()).await {
+            tracing::error!(%worker, %error, "a worker whose call has ended cannot be woken; it goes on after a restart");
+        }
+    }
+
+    /// The calls that a worker waits for, unless it has answered the call with this key.
+    pub(crate) async fn awaited(
+        &self,
+        worker: &WorkerId,
+        key: &IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        self.ownership.epoch(worker)?;
+        let handle = self.actors.lock().get(worker).and_then(|slot| slot.get()).cloned();
+        let Some(handle) = handle else { return Ok(Vec::new()) };
+        let awaited = self.node.waits.of(worker);
+        if awaited.is_empty() {
+            return Ok(awaited);
+        }
+        // What it had answered before it began to wait tells nothing about the call.
+        let (known, place) =
+            handle.writer.with_state(|s| (s.results.contains_key(key), ResultsPlace::from(s)));
+        let answered = known || self.checkpoints.result(worker, &place, key).await?.is_some();
+        Ok(if answered { Vec::new() } else { awaited })
     }
 
     pub(crate) fn promises(&self) -> &Promises {

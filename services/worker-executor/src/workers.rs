@@ -10,7 +10,7 @@ use crate::{listing, metadata, public};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage,
+    Awaited, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage,
     OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
@@ -86,6 +86,14 @@ impl Workers for Executor {
     ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let workers = names.into_iter().map(|name| WorkerId::new(component, name));
         Ok(workers.filter_map(|worker| self.shared.live_metadata(&worker)).collect())
+    }
+
+    async fn awaited(
+        &self,
+        worker: WorkerId,
+        key: IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        self.shared.awaited(&worker, &key).await
     }
 
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError> {

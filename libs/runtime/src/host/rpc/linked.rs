@@ -89,7 +89,7 @@ fn define(
             // Types that the interface uses from elsewhere are resources, too.
             ComponentItem::Resource(_) if members.get(name).is_some_and(is_future) => {
                 defined.resource(name, ResourceType::host::<FutureInvoke>(), |mut store, rep| {
-                    store.data_mut().table.delete(Resource::<FutureInvoke>::new_own(rep)).map(drop).map_err(Into::into)
+                    store.data_mut().rpc_forget(rep)
                 })?;
             }
             ComponentItem::Resource(_) if members.contains_key(name) => {

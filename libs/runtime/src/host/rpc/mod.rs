@@ -3,14 +3,19 @@
 //! again, and the result is recorded.
 
 mod calls;
+mod cycles;
 mod linked;
 mod types;
+mod under_way;
 mod waiting;
 
 use super::functions;
 use super::golem::{WitUri, WitUuid, WitWorkerId};
 use crate::WorkerCtx;
 pub(crate) use calls::Rpc;
+pub use cycles::Waits;
+pub use under_way::UnderWay;
+pub use waiting::Waiting;
 use calls::{Answer, CancellationToken, FutureInvoke};
 use emet_model::{ComponentId, WorkerId};
 use emet_values::Value;
@@ -112,7 +117,7 @@ fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<
         store.data_mut().table.delete(Resource::<Rpc>::new_own(rep)).map(drop).map_err(Into::into)
     })?;
     types.resource("future-invoke-result", ResourceType::host::<FutureInvoke>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<FutureInvoke>::new_own(rep)).map(drop).map_err(Into::into)
+        store.data_mut().rpc_forget(rep)
     })?;
     types.resource("cancellation-token", ResourceType::host::<CancellationToken>(), |mut store, rep| {
         store.data_mut().table.delete(Resource::<CancellationToken>::new_own(rep)).map(drop).map_err(Into::into)
