@@ -15,6 +15,8 @@ const GRACE: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub struct Pressure {
     wanting: AtomicUsize,
+    /// How often it came to pass that nobody wanted room any more.
+    calm: AtomicUsize,
     wanted: Notify,
     give_up: Notify,
 }
@@ -25,7 +27,9 @@ pub struct Want<'a>(&'a Pressure);
 
 impl Drop for Want<'_> {
     fn drop(&mut self) {
-        self.0.wanting.fetch_sub(1, Ordering::SeqCst);
+        if self.0.wanting.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.calm.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -41,6 +45,12 @@ impl Pressure {
     /// How many want room.
     pub fn wanting(&self) -> usize {
         self.wanting.load(Ordering::SeqCst)
+    }
+
+    /// Tells times apart between which nobody wanted room: within one of them, whoever becomes idle
+    /// or begins to wait goes by itself.
+    pub fn period(&self) -> usize {
+        self.calm.load(Ordering::SeqCst)
     }
 
     /// Waits until room is wanted by somebody more: for whoever makes it.
@@ -85,8 +95,10 @@ mod tests {
         pressure.wanted().await;
         pressure.ask_one();
         waiting.await;
+        let period = pressure.period();
         drop(want);
         assert_eq!(pressure.wanting(), 0);
+        assert_ne!(pressure.period(), period, "who waits from now on has to be asked");
     }
 
     #[tokio::test(start_paused = true)]

@@ -275,16 +275,16 @@ impl Shared {
     async fn make_room(this: Weak<Self>) {
         let Some(node) = this.upgrade().map(|s| s.node.clone()) else { return };
         let pressure = &node.memory.pressure;
-        let mut all_asked = false;
+        let mut all_asked_in = None;
         loop {
             pressure.wanted().await;
             let Some(shared) = this.upgrade() else { return };
-            let wanting = pressure.wanting();
-            // As many as are in memory were asked already.
-            if all_asked && wanting > shared.max_loaded {
+            let (period, wanting) = (pressure.period(), pressure.wanting());
+            // As many as can be in memory were asked already, and room was wanted ever since.
+            if all_asked_in == Some(period) {
                 continue;
             }
-            all_asked = wanting >= shared.max_loaded;
+            all_asked_in = (wanting >= shared.max_loaded).then_some(period);
             let wanting = wanting.min(shared.max_loaded);
             let evicted = shared.evict(wanting);
             (evicted..wanting).for_each(|_| pressure.ask_one());
@@ -557,7 +557,8 @@ impl Shared {
         let woken = self.ask(worker, || None, |reply| Command::Wake(Cause::Call, reply)).await;
         let Err(error) = woken else { return };
         // Whoever took the shard over lets it go on, and one that was deleted has nowhere to go.
-        let elsewhere = self.ownership.epoch(worker).is_err();
+        let elsewhere = self.ownership.epoch(worker).is_err()
+            || self.node.stopping.load(Ordering::SeqCst);
         if elsewhere || matches!(error, WorkerError::WorkerNotFound { .. }) {
             return;
         }
