@@ -9,13 +9,15 @@ use std::time::Duration;
 const W: &str = "rpc-caller/w";
 const GET: &str = "test:counter/api.{get}";
 
-/// The node dies before and after each append; where nothing happens outside, nothing may differ.
+/// The node dies after each append, and before some: what is stored before an append is mostly what
+/// was stored after the one before it. Nothing happens outside, so nothing may differ.
 async fn crash_everywhere(scenario: Scenario) -> Result<(), Failure> {
     let disk = Disk::new(Backend::Memory)?;
     let expected = scenario.run(&disk, Backend::Memory, None).await?;
     assert!(expected.appends > 0, "{}: nothing was recorded", scenario.name);
     for at in 1..=expected.appends {
-        for moment in [Moment::Before, Moment::After] {
+        let moments = if at % 3 == 1 { [Moment::Before, Moment::After].as_slice() } else { &[Moment::After] };
+        for &moment in moments {
             let outcome = scenario.run(&disk, Backend::Memory, Some((at, moment))).await?;
             assert_eq!(outcome.answers, expected.answers, "{}: after a crash at {at}, {moment:?}", scenario.name);
         }
