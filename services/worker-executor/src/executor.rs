@@ -17,9 +17,9 @@ use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::measured::{Measured, probe};
+use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
 use emet_telemetry::metrics::list::EVICTIONS;
-use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_values::TypedValue;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -557,8 +557,8 @@ impl Shared {
         let woken = self.ask(worker, || None, |reply| Command::Wake(Cause::Call, reply)).await;
         let Err(error) = woken else { return };
         // Whoever took the shard over lets it go on, and one that was deleted has nowhere to go.
-        let elsewhere = self.ownership.epoch(worker).is_err()
-            || self.node.stopping.load(Ordering::SeqCst);
+        let elsewhere =
+            self.ownership.epoch(worker).is_err() || self.node.stopping.load(Ordering::SeqCst);
         if elsewhere || matches!(error, WorkerError::WorkerNotFound { .. }) {
             return;
         }

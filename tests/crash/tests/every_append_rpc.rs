@@ -16,17 +16,27 @@ async fn crash_everywhere(scenario: Scenario) -> Result<(), Failure> {
     let expected = scenario.run(&disk, Backend::Memory, None).await?;
     assert!(expected.appends > 0, "{}: nothing was recorded", scenario.name);
     for at in 1..=expected.appends {
-        let moments = if at % 3 == 1 { [Moment::Before, Moment::After].as_slice() } else { &[Moment::After] };
+        let moments =
+            if at % 3 == 1 { [Moment::Before, Moment::After].as_slice() } else { &[Moment::After] };
         for &moment in moments {
             let outcome = scenario.run(&disk, Backend::Memory, Some((at, moment))).await?;
-            assert_eq!(outcome.answers, expected.answers, "{}: after a crash at {at}, {moment:?}", scenario.name);
+            assert_eq!(
+                outcome.answers, expected.answers,
+                "{}: after a crash at {at}, {moment:?}",
+                scenario.name
+            );
         }
     }
     Ok(())
 }
 
 fn scenario(name: &'static str, guests: &[&[&'static str]], steps: Vec<Step>) -> Scenario {
-    Scenario { name, guests: guests.iter().map(|g| g.to_vec()).collect(), steps, limits: Limits::default() }
+    Scenario {
+        name,
+        guests: guests.iter().map(|g| g.to_vec()).collect(),
+        steps,
+        limits: Limits::default(),
+    }
 }
 
 fn counter(worker: &'static str) -> Step {
@@ -41,7 +51,10 @@ fn caller(function: &'static str, parameters: serde_json::Value) -> Step {
 async fn calls_in_the_background() -> Result<(), Failure> {
     let steps = vec![
         caller("test:rpc-caller/api.{add-async}", json!(["$urn:counter/a", 1])),
-        caller("test:rpc-caller/api.{add-both}", json!(["$urn:counter/a", "$urn:counter/b", 10, 30])),
+        caller(
+            "test:rpc-caller/api.{add-both}",
+            json!(["$urn:counter/a", "$urn:counter/b", 10, 30]),
+        ),
         caller("test:rpc-caller/api.{fan-out}", json!(["$urn:counter/f-", 3, 5])),
         Step::Completed("counter/a", 2),
         Step::Completed("counter/b", 1),
@@ -72,7 +85,11 @@ async fn calls_without_an_answer() -> Result<(), Failure> {
 async fn scheduled_calls_and_cancelled_ones() -> Result<(), Failure> {
     let s = "rpc-scheduler/s";
     let steps = vec![
-        Step::Call(s, "test:rpc-scheduler/api.{add-in-cancelable}", json!(["$urn:counter/never", 3, 2])),
+        Step::Call(
+            s,
+            "test:rpc-scheduler/api.{add-in-cancelable}",
+            json!(["$urn:counter/never", 3, 2]),
+        ),
         Step::Call(s, "test:rpc-scheduler/api.{cancel}", json!([0])),
         Step::Call(s, "test:rpc-scheduler/api.{add-in}", json!(["$urn:counter/soon", 3, 0])),
         // Due after what was cancelled.
@@ -91,9 +108,17 @@ async fn scheduled_calls_and_cancelled_ones() -> Result<(), Failure> {
 async fn a_callee_that_fails_and_retries() -> Result<(), Failure> {
     let d = "durability/d";
     let steps = vec![
-        Step::Delivered(W, "test:rpc-caller/api.{call}", json!(["$urn:durability/d", "test:durability/api.{fails-n-times}", [2]])),
+        Step::Delivered(
+            W,
+            "test:rpc-caller/api.{call}",
+            json!(["$urn:durability/d", "test:durability/api.{fails-n-times}", [2]]),
+        ),
         Step::Completed(d, 1),
-        Step::Delivered(W, "test:rpc-caller/api.{call}", json!(["$urn:durability/d", "test:durability/api.{fails-n-times}", [0]])),
+        Step::Delivered(
+            W,
+            "test:rpc-caller/api.{call}",
+            json!(["$urn:durability/d", "test:durability/api.{fails-n-times}", [0]]),
+        ),
         Step::Completed(d, 2),
         Step::Call(d, "test:durability/api.{step}", json!([2])),
     ];
@@ -105,7 +130,11 @@ async fn a_callee_that_is_updated_meanwhile() -> Result<(), Failure> {
     let t = "update-v1/t";
     let steps = vec![
         Step::Call(t, "test:update/api.{f3}", json!([])),
-        Step::Send(W, "test:rpc-caller/api.{call}", json!(["$urn:update-v1/t", "test:update/api.{f1}", [5, 100]])),
+        Step::Send(
+            W,
+            "test:rpc-caller/api.{call}",
+            json!(["$urn:update-v1/t", "test:update/api.{f1}", [5, 100]]),
+        ),
         Step::Update(t, 1, UpdateMode::Automatic),
         Step::Settle(W),
         Step::Settle(t),
@@ -114,14 +143,19 @@ async fn a_callee_that_is_updated_meanwhile() -> Result<(), Failure> {
         Step::Call(t, "test:update/api.{f3}", json!([])),
         Step::Call(t, "test:update/api.{version}", json!([])),
     ];
-    crash_everywhere(scenario("update", &[&["rpc-caller"], &["update-v1", "update-v2"]], steps)).await
+    crash_everywhere(scenario("update", &[&["rpc-caller"], &["update-v1", "update-v2"]], steps))
+        .await
 }
 
 /// Also what a node does that is told to stop is no answer to a call.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stops_while_workers_wait() -> Result<(), Failure> {
     let slow = |worker: &'static str, n: u64| {
-        Step::Send(worker, "test:rpc-caller/api.{call}", json!(["$urn:counter/a", "test:counter/api.{slow-add}", [n, 150]]))
+        Step::Send(
+            worker,
+            "test:rpc-caller/api.{call}",
+            json!(["$urn:counter/a", "test:counter/api.{slow-add}", [n, 150]]),
+        )
     };
     let steps = vec![
         slow(W, 1),
@@ -148,8 +182,14 @@ async fn callers_and_callees_that_are_evicted_meanwhile() -> Result<(), Failure>
     let steps = vec![
         caller("test:rpc-caller/api.{add}", json!(["$urn:counter/a", 1])),
         caller("test:rpc-caller/api.{ping-pong}", json!(["$urn:counter/a", "$urn:counter/b", 2])),
-        caller("test:rpc-caller/api.{add-both}", json!(["$urn:counter/a", "$urn:counter/b", 10, 20])),
-        caller("test:rpc-caller/api.{relay}", json!([["$urn:rpc-caller/x", "$urn:rpc-caller/y", "$urn:counter/a"]])),
+        caller(
+            "test:rpc-caller/api.{add-both}",
+            json!(["$urn:counter/a", "$urn:counter/b", 10, 20]),
+        ),
+        caller(
+            "test:rpc-caller/api.{relay}",
+            json!([["$urn:rpc-caller/x", "$urn:rpc-caller/y", "$urn:counter/a"]]),
+        ),
         Step::Completed("counter/a", 5),
         Step::Completed("counter/b", 3),
         counter("counter/a"),

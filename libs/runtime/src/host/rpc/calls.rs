@@ -24,15 +24,22 @@ pub(super) type Recorded = Result<Vec<u8>, RecordedError>;
 /// The results of a call as one tuple or record.
 pub(in crate::host) type Answer = Result<Value, RpcError>;
 
-const UNIQUE_NAME: HostFn<(), String> = HostFn::read_local("golem::rpc::wasm-rpc::generate_unique_local_worker_id");
-const KEY: HostFn<(), String> = HostFn::read_local("golem::rpc::wasm-rpc::invoke-and-await idempotency key");
-const CALL: HostFn<(String, String), Recorded> = HostFn::write_remote("golem::rpc::wasm-rpc::invoke-and-await result");
-const SEND: HostFn<(String, String), Result<(), RecordedError>> = HostFn::write_remote("golem::rpc::wasm-rpc::invoke");
-const GET: HostFn<(), Option<Recorded>> = HostFn::write_remote("golem::rpc::future-invoke-result::get");
-const SCHEDULE: HostFn<(String, String), String> = HostFn::write_remote("golem::rpc::wasm-rpc::schedule_invocation");
+const UNIQUE_NAME: HostFn<(), String> =
+    HostFn::read_local("golem::rpc::wasm-rpc::generate_unique_local_worker_id");
+const KEY: HostFn<(), String> =
+    HostFn::read_local("golem::rpc::wasm-rpc::invoke-and-await idempotency key");
+const CALL: HostFn<(String, String), Recorded> =
+    HostFn::write_remote("golem::rpc::wasm-rpc::invoke-and-await result");
+const SEND: HostFn<(String, String), Result<(), RecordedError>> =
+    HostFn::write_remote("golem::rpc::wasm-rpc::invoke");
+const GET: HostFn<(), Option<Recorded>> =
+    HostFn::write_remote("golem::rpc::future-invoke-result::get");
+const SCHEDULE: HostFn<(String, String), String> =
+    HostFn::write_remote("golem::rpc::wasm-rpc::schedule_invocation");
 const CANCEL: HostFn<String, ()> = HostFn::write_remote("golem::rpc::cancellation-token::cancel");
 
-pub(in crate::host) const FUNCTIONS: &[&dyn HostFnInfo] = &[&UNIQUE_NAME, &KEY, &CALL, &SEND, &GET, &SCHEDULE, &CANCEL];
+pub(in crate::host) const FUNCTIONS: &[&dyn HostFnInfo] =
+    &[&UNIQUE_NAME, &KEY, &CALL, &SEND, &GET, &SCHEDULE, &CANCEL];
 
 /// A worker to be called. Nothing is asked of it before the first call.
 #[derive(Clone)]
@@ -59,8 +66,14 @@ impl WorkerCtx {
     }
 
     /// Makes a handle for a worker; gives its place in the table.
-    pub(crate) fn rpc_again(&mut self, component: &str, name: Option<String>) -> wasmtime::Result<u32> {
-        let component_id = component.parse().map_err(|e| wasmtime::format_err!("{component} is no component: {e}"))?;
+    pub(crate) fn rpc_again(
+        &mut self,
+        component: &str,
+        name: Option<String>,
+    ) -> wasmtime::Result<u32> {
+        let component_id = component
+            .parse()
+            .map_err(|e| wasmtime::format_err!("{component} is no component: {e}"))?;
         Ok(self.table.push(Rpc(Target { component_id, worker_name: name }))?.rep())
     }
 }
@@ -122,7 +135,9 @@ async fn answered(node: &Node, error: WorkerError) -> RecordedError {
 
 fn answer(recorded: Recorded) -> wasmtime::Result<Answer> {
     match recorded {
-        Ok(bytes) => Ok(Ok(binary::decode(&bytes).map_err(|e| wasmtime::Error::msg(e.to_string()))?)),
+        Ok(bytes) => {
+            Ok(Ok(binary::decode(&bytes).map_err(|e| wasmtime::Error::msg(e.to_string()))?))
+        }
         Err(error) => Ok(Err(error.into())),
     }
 }
@@ -132,7 +147,9 @@ impl WorkerCtx {
         match WorkerId::parse_urn(uri) {
             Some((component, Some(name))) => Ok(Rpc::new(component, name)),
             Some((component, None)) => self.rpc_unnamed(component).await,
-            None => wasmtime::bail!("Invalid URI: {uri}. Must be urn:worker:component-id/worker-name"),
+            None => {
+                wasmtime::bail!("Invalid URI: {uri}. Must be urn:worker:component-id/worker-name")
+            }
         }
     }
 
@@ -143,7 +160,9 @@ impl WorkerCtx {
             Some(name) => name,
             None => {
                 let place = self.journal.position();
-                let name = Uuid::new_v5(&component.0, format!("{}/{place}", self.worker.urn()).as_bytes()).to_string();
+                let name =
+                    Uuid::new_v5(&component.0, format!("{}/{place}", self.worker.urn()).as_bytes())
+                        .to_string();
                 self.journal.record(&UNIQUE_NAME, (), &name).await?;
                 name
             }
@@ -152,7 +171,12 @@ impl WorkerCtx {
     }
 
     /// What every call starts with: what a new target inherits, and the key.
-    async fn rpc_prepare(&mut self, rpc: &Rpc, function: String, params: Vec<Value>) -> wasmtime::Result<Prepared> {
+    async fn rpc_prepare(
+        &mut self,
+        rpc: &Rpc,
+        function: String,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Prepared> {
         let target = rpc.0.clone();
         let args = self.get_arguments().await?;
         let env = self.get_environment().await?;
@@ -204,7 +228,12 @@ impl WorkerCtx {
         call.answer().ok_or_else(|| wasmtime::format_err!("a call that has ended has no answer"))
     }
 
-    pub(super) async fn rpc_call(&mut self, rpc: &Rpc, function: String, params: Vec<Value>) -> wasmtime::Result<Answer> {
+    pub(super) async fn rpc_call(
+        &mut self,
+        rpc: &Rpc,
+        function: String,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Answer> {
         let prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
         self.journal.flush().await?;
         let recorded = match self.journal.replay(&CALL).await? {
@@ -287,13 +316,18 @@ impl WorkerCtx {
 
     /// Nobody is going to ask for the result of a call.
     pub(super) fn rpc_forget(&mut self, rep: u32) -> wasmtime::Result<()> {
-        if let FutureInvoke::Running(call) = self.table.delete(Resource::<FutureInvoke>::new_own(rep))? {
+        if let FutureInvoke::Running(call) =
+            self.table.delete(Resource::<FutureInvoke>::new_own(rep))?
+        {
             self.under_way.remove(&call);
         }
         Ok(())
     }
 
-    pub(super) async fn rpc_get(&mut self, future: &Resource<FutureInvoke>) -> wasmtime::Result<Option<Answer>> {
+    pub(super) async fn rpc_get(
+        &mut self,
+        future: &Resource<FutureInvoke>,
+    ) -> wasmtime::Result<Option<Answer>> {
         if matches!(self.table.get(future)?, FutureInvoke::Consumed) {
             wasmtime::bail!("future-invoke-result already consumed");
         }
@@ -334,8 +368,16 @@ impl WorkerCtx {
             Some(id) => id,
             None => {
                 let target = target_urn(&prepared.target);
-                let at = Timestamp(at.seconds.saturating_mul(1000).saturating_add(u64::from(at.nanoseconds / 1_000_000)));
-                let id = prepared.workers.schedule(prepared.target, prepared.invocation, at).await.map_err(node)?;
+                let at = Timestamp(
+                    at.seconds
+                        .saturating_mul(1000)
+                        .saturating_add(u64::from(at.nanoseconds / 1_000_000)),
+                );
+                let id = prepared
+                    .workers
+                    .schedule(prepared.target, prepared.invocation, at)
+                    .await
+                    .map_err(node)?;
                 self.journal.record(&SCHEDULE, (target, function), &id).await?;
                 id
             }
@@ -343,7 +385,10 @@ impl WorkerCtx {
         Ok(id)
     }
 
-    pub(super) async fn rpc_cancel(&mut self, token: &Resource<CancellationToken>) -> wasmtime::Result<()> {
+    pub(super) async fn rpc_cancel(
+        &mut self,
+        token: &Resource<CancellationToken>,
+    ) -> wasmtime::Result<()> {
         let id = self.table.get(token)?.0.clone();
         self.journal.flush().await?;
         if self.journal.replay(&CANCEL).await?.is_none() {

@@ -98,10 +98,15 @@ async fn in_vain(node: &Node, caller: &WorkerId, calls: &[Call]) -> Vec<WorkerId
 }
 
 /// The way from the caller back to it, if whatever it waits for waits for it.
-async fn find(workers: &dyn Workers, caller: &WorkerId, calls: &[Awaited]) -> Result<Option<Vec<WorkerId>>, WorkerError> {
+async fn find(
+    workers: &dyn Workers,
+    caller: &WorkerId,
+    calls: &[Awaited],
+) -> Result<Option<Vec<WorkerId>>, WorkerError> {
     let mut waiter_of: HashMap<WorkerId, WorkerId> = HashMap::new();
     let mut asked: HashSet<Awaited> = HashSet::new();
-    let mut next: VecDeque<(WorkerId, Awaited)> = calls.iter().map(|call| (caller.clone(), call.clone())).collect();
+    let mut next: VecDeque<(WorkerId, Awaited)> =
+        calls.iter().map(|call| (caller.clone(), call.clone())).collect();
     let mut last = None;
     while let Some((waiter, call)) = next.pop_front() {
         if call.worker == *caller {
@@ -136,5 +141,8 @@ async fn find(workers: &dyn Workers, caller: &WorkerId, calls: &[Awaited]) -> Re
 /// The error of a call that cannot be answered.
 pub(super) fn describe(path: &[WorkerId]) -> String {
     let names: Vec<String> = path.iter().map(WorkerId::urn).collect();
-    format!("the call can never be answered, because the worker called waits for the caller: {}", names.join(" -> "))
+    format!(
+        "the call can never be answered, because the worker called waits for the caller: {}",
+        names.join(" -> ")
+    )
 }

@@ -33,7 +33,10 @@ fn lost() -> Recorded {
 }
 
 impl Call {
-    pub(super) fn start(of: Awaited, call: impl Future<Output = Recorded> + Send + 'static) -> Self {
+    pub(super) fn start(
+        of: Awaited,
+        call: impl Future<Output = Recorded> + Send + 'static,
+    ) -> Self {
         let (tell, answer) = watch::channel(None);
         // Whoever waited for the answer may have gone meanwhile.
         let task = tokio::spawn(async move { drop(tell.send(Some(call.await))) });

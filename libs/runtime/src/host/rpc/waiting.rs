@@ -41,7 +41,11 @@ impl WorkerCtx {
 
     /// Waits until one of the calls has ended or the time has come, unless the worker is suspended
     /// meanwhile. An ephemeral one could not be rebuilt: it waits in memory.
-    pub(in crate::host) async fn until_any_ended(&mut self, calls: Vec<Call>, deadline: Option<SystemTime>) -> wasmtime::Result<()> {
+    pub(in crate::host) async fn until_any_ended(
+        &mut self,
+        calls: Vec<Call>,
+        deadline: Option<SystemTime>,
+    ) -> wasmtime::Result<()> {
         let mut ended: BoxFuture<'static, ()> = match deadline {
             None => Box::pin(cycles::ended(self.node.clone(), self.worker.clone(), calls)),
             // It goes on by itself, so nobody waits for it in vain.
@@ -59,7 +63,10 @@ impl WorkerCtx {
         Err(Stop::Suspend { until: deadline }.into())
     }
 
-    pub(super) fn rpc_subscribe(&mut self, future: Resource<FutureInvoke>) -> wasmtime::Result<Resource<DynPollable>> {
+    pub(super) fn rpc_subscribe(
+        &mut self,
+        future: Resource<FutureInvoke>,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
         let rep = future.rep();
         let pollable = subscribe(&mut self.table, future)?;
         self.calls.insert(pollable.rep(), rep);
@@ -67,7 +74,10 @@ impl WorkerCtx {
     }
 
     /// The calls among the pollables; none if one of them needs no waiting.
-    pub(in crate::host) fn calls_of(&self, pollables: &[u32]) -> wasmtime::Result<Option<Vec<Call>>> {
+    pub(in crate::host) fn calls_of(
+        &self,
+        pollables: &[u32],
+    ) -> wasmtime::Result<Option<Vec<Call>>> {
         let mut calls = Vec::new();
         for future in pollables.iter().filter_map(|p| self.calls.get(p).copied()) {
             match self.table.get(&Resource::<FutureInvoke>::new_borrow(future))? {
