@@ -374,8 +374,12 @@ impl Shared {
         let slot = self.actors.lock().entry(worker.clone()).or_default().clone();
         let opened = slot.get_or_try_init(|| self.make(worker, epoch, making)).await;
         match opened {
-            // The shard was let go while the actor was made, and nobody has seen it yet.
-            Ok(handle) if !self.ownership.is_under(worker, epoch) => {
+            // The shard was let go while the actor was made, and nobody has seen it yet; or the node
+            // stops, and nobody waits for an actor that is made late.
+            Ok(handle)
+                if !self.ownership.is_under(worker, epoch)
+                    || self.node.stopping.load(Ordering::SeqCst) =>
+            {
                 let (done, _) = oneshot::channel();
                 handle.send(Command::Shutdown(done));
                 Err(self.no_answer(worker))
