@@ -88,12 +88,12 @@ async fn scheduled_calls_and_cancelled_ones() -> Result<(), Failure> {
         Step::Call(
             s,
             "test:rpc-scheduler/api.{add-in-cancelable}",
-            json!(["$urn:counter/never", 3, 2]),
+            json!(["$urn:counter/never", 3, 4]),
         ),
         Step::Call(s, "test:rpc-scheduler/api.{cancel}", json!([0])),
         Step::Call(s, "test:rpc-scheduler/api.{add-in}", json!(["$urn:counter/soon", 3, 0])),
-        // Due after what was cancelled.
-        Step::Call(s, "test:rpc-scheduler/api.{add-in}", json!(["$urn:counter/later", 4, 2])),
+        // Due after what was cancelled, and late enough that a slow machine cancels in time.
+        Step::Call(s, "test:rpc-scheduler/api.{add-in}", json!(["$urn:counter/later", 4, 4])),
         Step::Until("counter/soon", GET, json!(3)),
         Step::Until("counter/later", GET, json!(4)),
         counter("counter/soon"),
