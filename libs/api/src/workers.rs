@@ -275,13 +275,21 @@ pub trait Workers: Send + Sync + 'static {
     ) -> Result<WorkerPage, WorkerError>;
     /// Of the named workers, those that are in memory at their owner, as they are right now: that
     /// one is executing may not be in its log yet. An enumeration that has to be precise asks.
-    async fn live(&self, component: ComponentId, names: Vec<String>) -> Result<Vec<WorkerMetadata>, WorkerError> {
+    async fn live(
+        &self,
+        component: ComponentId,
+        names: Vec<String>,
+    ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let _ = (component, names);
         Ok(Vec::new())
     }
     /// The calls that a worker waits for before it can answer the call with this key: it goes on
     /// when any of them is answered. None if it waits for no call, or has answered.
-    async fn awaited(&self, worker: WorkerId, key: IdempotencyKey) -> Result<Vec<Awaited>, WorkerError> {
+    async fn awaited(
+        &self,
+        worker: WorkerId,
+        key: IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
         let _ = (worker, key);
         Ok(Vec::new())
     }
@@ -303,7 +311,12 @@ pub trait Workers: Send + Sync + 'static {
         target: ComponentVersion,
     ) -> Result<(), WorkerError>;
     /// Invokes at a time; the returned id can cancel it.
-    async fn schedule(&self, target: Target, invocation: Invocation, at: Timestamp) -> Result<String, WorkerError>;
+    async fn schedule(
+        &self,
+        target: Target,
+        invocation: Invocation,
+        at: Timestamp,
+    ) -> Result<String, WorkerError>;
     /// Cancels a scheduled invocation that has not started; otherwise nothing happens.
     async fn cancel_scheduled(&self, id: &str) -> Result<(), WorkerError>;
     /// Completes a promise; false if it was completed before.

@@ -234,7 +234,11 @@ fn show(context: &Context, component: &Component) -> Result<(), Failure> {
         }
         if let Some(checkpoints) = &component.checkpoints {
             let reason = checkpoints.reason.as_deref().unwrap_or("it cannot be rewritten");
-            let text = if checkpoints.supported { "supported".to_owned() } else { format!("not supported: {reason}") };
+            let text = if checkpoints.supported {
+                "supported".to_owned()
+            } else {
+                format!("not supported: {reason}")
+            };
             fields.push(("checkpoints", text));
         }
         let functions = functions::signatures(&component.metadata.exports).into_iter();

@@ -31,7 +31,9 @@ fn token(options: &Options) -> Result<Option<String>, Failure> {
     };
     let token = token.trim();
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::new("the token is not a token: it holds spaces or special characters"));
+        return Err(Failure::new(
+            "the token is not a token: it holds spaces or special characters",
+        ));
     }
     Ok((!token.is_empty()).then(|| token.to_owned()))
 }

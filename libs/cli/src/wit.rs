@@ -61,7 +61,9 @@ texts!(
 /// Folder and file that a text is written to.
 fn place(path: &str) -> (String, &str) {
     match path.split_once('/') {
-        Some(("deps", rest)) => rest.split_once('/').map_or((rest.to_owned(), "package.wit"), |(dir, file)| (dir.to_owned(), file)),
+        Some(("deps", rest)) => rest
+            .split_once('/')
+            .map_or((rest.to_owned(), "package.wit"), |(dir, file)| (dir.to_owned(), file)),
         Some((_, file)) => (format!("wasi-{}-0.2.0", file.trim_end_matches(".wit")), file),
         None => (String::new(), path),
     }
@@ -74,7 +76,8 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<(), Failure> {
         let folder = dir.join(folder);
         let file = folder.join(file);
         let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, text));
-        written.map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))?;
+        written
+            .map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))?;
     }
     context.out.done(&TEXTS.len(), &format!("wrote {} files to {}", TEXTS.len(), dir.display()))
 }
@@ -92,7 +95,9 @@ mod tests {
             present.insert(entry.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
         }
         // These two are excerpts of texts that are exported in full.
-        present.retain(|path| !path.starts_with("deps/wasi-io-0.2.0") && !path.starts_with("deps/wasi-clocks-0.2.0"));
+        present.retain(|path| {
+            !path.starts_with("deps/wasi-io-0.2.0") && !path.starts_with("deps/wasi-clocks-0.2.0")
+        });
         assert_eq!(present, TEXTS.iter().map(|(path, _)| (*path).to_owned()).collect());
     }
 

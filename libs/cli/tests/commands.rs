@@ -87,8 +87,21 @@ fn tokens_are_made_used_and_revoked() {
     let tokens = emet_worker_service::Tokens::new(kv, Some(&bootstrap));
     let server = Server::start_with(emet_worker_service::Auth::required(Arc::new(tokens)));
     let refused = server.fails(1, &["component", "list"]);
-    assert!(refused.contains("needs a token") && refused.contains("emet explain unauthorized"), "{refused}");
-    let token = server.ok(&["token", "create", "ci", "--scope", "read", "--expires", "1h", "--token-file", path]);
+    assert!(
+        refused.contains("needs a token") && refused.contains("emet explain unauthorized"),
+        "{refused}"
+    );
+    let token = server.ok(&[
+        "token",
+        "create",
+        "ci",
+        "--scope",
+        "read",
+        "--expires",
+        "1h",
+        "--token-file",
+        path,
+    ]);
     let own = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(own.path(), &token).unwrap();
     let own = own.path().to_str().unwrap();

@@ -46,7 +46,8 @@ impl Client {
         let unusable = |error: &dyn std::fmt::Display| ClientError::Url(format!("{url}: {error}"));
         let mut request = url.as_str().into_client_request().map_err(|e| unusable(&e))?;
         if let Some(token) = &self.token {
-            let bearer = format!("Bearer {}", token.0).parse().map_err(|_| unusable(&"not a token"))?;
+            let bearer =
+                format!("Bearer {}", token.0).parse().map_err(|_| unusable(&"not a token"))?;
             request.headers_mut().insert("authorization", bearer);
         }
         match connect_async(request).await {

@@ -7,7 +7,9 @@ use emet_api::rest::{
     CancelResponse, CompleteParameters, FilesResponse, ForkWorkerRequest, UpdateWorkerRequest,
     WorkerCreationRequest, WorkerCreationResponse, WorkersMetadataRequest,
 };
-use emet_api::{Cursor, FileNode, OplogPage, OplogPosition, RevertTarget, Verification, WorkerPage};
+use emet_api::{
+    Cursor, FileNode, OplogPage, OplogPosition, RevertTarget, Verification, WorkerPage,
+};
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, UpdateMode, WorkerId, WorkerMetadata,
 };

@@ -87,12 +87,18 @@ mod tests {
     /// Law L6: queued, executing, waiting for its next attempt, or done, a key is known.
     #[test]
     fn a_known_key_never_starts_anything() {
-        let (a, b) = (EntryKind::Invoked(invocation("a")), EntryKind::PendingInvocation(invocation("b")));
-        for more in [&[][..], &[EntryKind::Suspend { calls: false }], &[failed(true)], &[EntryKind::Log {
-            level: emet_oplog::LogLevel::Stdout,
-            context: String::new(),
-            message: String::new(),
-        }]] {
+        let (a, b) =
+            (EntryKind::Invoked(invocation("a")), EntryKind::PendingInvocation(invocation("b")));
+        for more in [
+            &[][..],
+            &[EntryKind::Suspend { calls: false }],
+            &[failed(true)],
+            &[EntryKind::Log {
+                level: emet_oplog::LogLevel::Stdout,
+                context: String::new(),
+                message: String::new(),
+            }],
+        ] {
             let log = [&[a.clone(), b.clone()], more].concat();
             assert_eq!(admitted(&log, "a", false), Admission::Join);
             assert_eq!(admitted(&log, "b", false), Admission::Join);
@@ -107,7 +113,8 @@ mod tests {
     #[test]
     fn a_worker_that_does_nothing_any_more_says_so() {
         let a = EntryKind::Invoked(invocation("a"));
-        let interrupted = Admission::Refuse(WorkerError::Interrupted { recover_immediately: false });
+        let interrupted =
+            Admission::Refuse(WorkerError::Interrupted { recover_immediately: false });
         assert_eq!(admitted(&[a.clone(), EntryKind::Interrupted], "a", false), interrupted);
         assert_eq!(admitted(&[a.clone(), EntryKind::Interrupted], "b", false), Admission::Enqueue);
         let failed = [a.clone(), failed(false)];

@@ -15,7 +15,13 @@ pub struct AfterFailure {
 
 /// Decides by the policy. Attempts count at one place of the log: an attempt that got further
 /// than the one before starts counting anew, one that repeated an unfinished region does not.
-pub fn after_failure(state: &WorkerState, kind: FailureKind, message: String, default: &RetryPolicy, random: f64) -> AfterFailure {
+pub fn after_failure(
+    state: &WorkerState,
+    kind: FailureKind,
+    message: String,
+    default: &RetryPolicy,
+    random: f64,
+) -> AfterFailure {
     let out_of_memory = RetryPolicy::out_of_memory();
     let policy = match kind {
         FailureKind::OutOfMemory => &out_of_memory,

@@ -51,8 +51,14 @@ pub fn load_plan(state: &WorkerState) -> Load {
 /// snapshot, and nothing that has not ended yet began before it.
 pub fn fits(state: &WorkerState, plan: &Load, then: &WorkerState) -> bool {
     let last = then.index;
-    let same_history = state.skipped.until(last) == then.skipped.until(last) && state.deleted.until(last) == then.deleted.until(last);
-    let open = state.open_regions.iter().copied().chain(state.open_writes.iter().map(|write| write.begin)).min();
+    let same_history = state.skipped.until(last) == then.skipped.until(last)
+        && state.deleted.until(last) == then.deleted.until(last);
+    let open = state
+        .open_regions
+        .iter()
+        .copied()
+        .chain(state.open_writes.iter().map(|write| write.begin))
+        .min();
     plan.update.is_none()
         && plan.version == then.version
         && plan.snapshot == then.snapshot
@@ -75,7 +81,11 @@ pub enum AfterAnnouncement {
 /// The look-ahead rule of guest spec 2.10 (in its repaired form): an announced write whose end is
 /// recorded is replayed, whatever else was recorded in between. One that did not end is resumed
 /// where it stopped, so what was recorded beside it need not be taken back.
-pub fn after_announcement(open: &[OpenWrite], begin: OplogIndex, idempotent: bool) -> AfterAnnouncement {
+pub fn after_announcement(
+    open: &[OpenWrite],
+    begin: OplogIndex,
+    idempotent: bool,
+) -> AfterAnnouncement {
     match open.iter().any(|w| w.begin == begin) {
         false => AfterAnnouncement::Replay,
         true if idempotent => AfterAnnouncement::Resume,

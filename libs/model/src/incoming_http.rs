@@ -123,7 +123,12 @@ mod tests {
     #[test]
     fn types_have_the_documented_names() {
         let text = Request::wit_type().to_string();
-        for part in ["method: variant { GET, HEAD", "custom(string)", "path-and-query: string", "body-and-trailers: option<record"] {
+        for part in [
+            "method: variant { GET, HEAD",
+            "custom(string)",
+            "path-and-query: string",
+            "body-and-trailers: option<record",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
     }
@@ -131,7 +136,10 @@ mod tests {
     #[test]
     fn any_compatible_handler_is_found() {
         let export = |name: &str| Export::Instance { name: name.into(), functions: Vec::new() };
-        assert_eq!(handler(&[export("a:b/c"), export("wasi:http/incoming-handler@0.2.3")]), Some("wasi:http/incoming-handler@0.2.3"));
+        assert_eq!(
+            handler(&[export("a:b/c"), export("wasi:http/incoming-handler@0.2.3")]),
+            Some("wasi:http/incoming-handler@0.2.3")
+        );
         assert_eq!(handler(&[export("wasi:http/incoming-handler@0.3.0")]), None);
     }
 }

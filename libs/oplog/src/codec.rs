@@ -52,10 +52,13 @@ fn to_wire(kind: &EntryKind) -> W {
             request: Some(payload_to_wire(&c.request)),
             response: Some(payload_to_wire(&c.response)),
         }),
-        EntryKind::Invoked(i) => W::Invoked(wire::Invoked { invocation: Some(invocation_to_wire(i)) }),
-        EntryKind::Completed { response, consumed_fuel } => {
-            W::Completed(wire::Completed { response: Some(payload_to_wire(response)), consumed_fuel: *consumed_fuel })
+        EntryKind::Invoked(i) => {
+            W::Invoked(wire::Invoked { invocation: Some(invocation_to_wire(i)) })
         }
+        EntryKind::Completed { response, consumed_fuel } => W::Completed(wire::Completed {
+            response: Some(payload_to_wire(response)),
+            consumed_fuel: *consumed_fuel,
+        }),
         EntryKind::Suspend { calls } => W::Suspend(wire::Suspend { calls: *calls }),
         EntryKind::Error(f) => W::Error(failure_to_wire(f)),
         EntryKind::NoOp => W::NoOp(empty),
@@ -81,17 +84,20 @@ fn to_wire(kind: &EntryKind) -> W {
                 initial_memory: *initial_memory,
             })
         }
-        EntryKind::FailedUpdate { target, details } => {
-            W::FailedUpdate(wire::FailedUpdate { target_version: *target, details: details.clone() })
-        }
+        EntryKind::FailedUpdate { target, details } => W::FailedUpdate(wire::FailedUpdate {
+            target_version: *target,
+            details: details.clone(),
+        }),
         EntryKind::GrowMemory(delta) => W::GrowMemory(*delta),
         EntryKind::CreateResource(id) => W::CreateResource(*id),
         EntryKind::DropResource(id) => W::DropResource(*id),
-        EntryKind::DescribeResource { id, name, parameters } => W::DescribeResource(wire::DescribeResource {
-            id: *id,
-            name: name.clone(),
-            parameters: parameters.clone(),
-        }),
+        EntryKind::DescribeResource { id, name, parameters } => {
+            W::DescribeResource(wire::DescribeResource {
+                id: *id,
+                name: name.clone(),
+                parameters: parameters.clone(),
+            })
+        }
         EntryKind::Log { level, context, message } => W::Log(wire::Log {
             level: log_level_number(*level),
             context: context.clone(),
@@ -107,11 +113,13 @@ fn to_wire(kind: &EntryKind) -> W {
             attributes: variables_to_wire(attributes),
         }),
         EntryKind::FinishSpan { span_id } => W::FinishSpan(span_id.clone()),
-        EntryKind::SetSpanAttribute { span_id, key, value } => W::SetSpanAttribute(wire::SetSpanAttribute {
-            span_id: span_id.clone(),
-            key: key.clone(),
-            value: value.clone(),
-        }),
+        EntryKind::SetSpanAttribute { span_id, key, value } => {
+            W::SetSpanAttribute(wire::SetSpanAttribute {
+                span_id: span_id.clone(),
+                key: key.clone(),
+                value: value.clone(),
+            })
+        }
     }
 }
 
@@ -125,10 +133,13 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
             request: payload_from_wire(c.request)?,
             response: payload_from_wire(c.response)?,
         }),
-        W::Invoked(i) => EntryKind::Invoked(invocation_from_wire(i.invocation.ok_or(CodecError::Missing("invocation"))?)?),
-        W::Completed(c) => {
-            EntryKind::Completed { response: payload_from_wire(c.response)?, consumed_fuel: c.consumed_fuel }
-        }
+        W::Invoked(i) => EntryKind::Invoked(invocation_from_wire(
+            i.invocation.ok_or(CodecError::Missing("invocation"))?,
+        )?),
+        W::Completed(c) => EntryKind::Completed {
+            response: payload_from_wire(c.response)?,
+            consumed_fuel: c.consumed_fuel,
+        },
         W::Suspend(s) => EntryKind::Suspend { calls: s.calls },
         W::Error(f) => EntryKind::Error(failure_from_wire(f)),
         W::NoOp(_) => EntryKind::NoOp,
@@ -136,9 +147,9 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
         W::Interrupted(_) => EntryKind::Interrupted,
         W::Exited(_) => EntryKind::Exited,
         W::ChangeRetryPolicy(p) => EntryKind::ChangeRetryPolicy(policy_from_wire(p)),
-        W::ChangePersistenceLevel(n) => {
-            EntryKind::ChangePersistenceLevel(level_from_number(n).ok_or(CodecError::Missing("persistence level"))?)
-        }
+        W::ChangePersistenceLevel(n) => EntryKind::ChangePersistenceLevel(
+            level_from_number(n).ok_or(CodecError::Missing("persistence level"))?,
+        ),
         W::BeginAtomicRegion(_) => EntryKind::BeginAtomicRegion,
         W::EndAtomicRegion(i) => EntryKind::EndAtomicRegion { begin: i.index },
         W::BeginRemoteWrite(_) => EntryKind::BeginRemoteWrite,
@@ -154,11 +165,15 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
             component_size: u.component_size,
             initial_memory: u.initial_memory,
         },
-        W::FailedUpdate(u) => EntryKind::FailedUpdate { target: u.target_version, details: u.details },
+        W::FailedUpdate(u) => {
+            EntryKind::FailedUpdate { target: u.target_version, details: u.details }
+        }
         W::GrowMemory(delta) => EntryKind::GrowMemory(delta),
         W::CreateResource(id) => EntryKind::CreateResource(id),
         W::DropResource(id) => EntryKind::DropResource(id),
-        W::DescribeResource(d) => EntryKind::DescribeResource { id: d.id, name: d.name, parameters: d.parameters },
+        W::DescribeResource(d) => {
+            EntryKind::DescribeResource { id: d.id, name: d.name, parameters: d.parameters }
+        }
         W::Log(l) => EntryKind::Log {
             level: log_level_from_number(l.level).ok_or(CodecError::Missing("log level"))?,
             context: l.context,
@@ -168,20 +183,25 @@ fn from_wire(kind: W) -> Result<EntryKind, CodecError> {
         W::Revert(r) => EntryKind::Revert { start: r.start, end: r.end },
         W::CancelInvocation(key) => EntryKind::CancelInvocation(IdempotencyKey(key)),
         W::Resume(_) => EntryKind::Resume,
-        W::StartSpan(s) => {
-            EntryKind::StartSpan { span_id: s.span_id, parent: s.parent, attributes: variables_from_wire(s.attributes) }
-        }
+        W::StartSpan(s) => EntryKind::StartSpan {
+            span_id: s.span_id,
+            parent: s.parent,
+            attributes: variables_from_wire(s.attributes),
+        },
         W::FinishSpan(span_id) => EntryKind::FinishSpan { span_id },
-        W::SetSpanAttribute(s) => EntryKind::SetSpanAttribute { span_id: s.span_id, key: s.key, value: s.value },
+        W::SetSpanAttribute(s) => {
+            EntryKind::SetSpanAttribute { span_id: s.span_id, key: s.key, value: s.value }
+        }
     })
 }
 
 pub(crate) fn payload_to_wire(payload: &Payload) -> wire::Payload {
     let place = match payload {
         Payload::Inline(bytes) => wire::payload::Place::Inline(bytes.clone()),
-        Payload::External { sha256, size } => {
-            wire::payload::Place::External(wire::External { sha256: Bytes::copy_from_slice(sha256), size: *size })
-        }
+        Payload::External { sha256, size } => wire::payload::Place::External(wire::External {
+            sha256: Bytes::copy_from_slice(sha256),
+            size: *size,
+        }),
     };
     wire::Payload { place: Some(place) }
 }
@@ -191,7 +211,8 @@ pub(crate) fn payload_from_wire(payload: Option<wire::Payload>) -> Result<Payloa
         None => Ok(Payload::empty()),
         Some(wire::payload::Place::Inline(bytes)) => Ok(Payload::Inline(bytes)),
         Some(wire::payload::Place::External(e)) => {
-            let sha256 = e.sha256.as_ref().try_into().map_err(|_| CodecError::Missing("payload hash"))?;
+            let sha256 =
+                e.sha256.as_ref().try_into().map_err(|_| CodecError::Missing("payload hash"))?;
             Ok(Payload::External { sha256, size: e.size })
         }
     }
@@ -205,12 +226,16 @@ fn worker_to_wire(worker: &WorkerId) -> wire::WorkerId {
 }
 
 fn worker_from_wire(worker: wire::WorkerId) -> Result<WorkerId, CodecError> {
-    let uuid = Uuid::from_slice(&worker.component).map_err(|_| CodecError::Missing("component id"))?;
+    let uuid =
+        Uuid::from_slice(&worker.component).map_err(|_| CodecError::Missing("component id"))?;
     Ok(WorkerId::new(ComponentId(uuid), worker.name))
 }
 
 fn variables_to_wire(pairs: &[(String, String)]) -> Vec<wire::Variable> {
-    pairs.iter().map(|(name, value)| wire::Variable { name: name.clone(), value: value.clone() }).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| wire::Variable { name: name.clone(), value: value.clone() })
+        .collect()
 }
 
 fn variables_from_wire(variables: Vec<wire::Variable>) -> Vec<(String, String)> {

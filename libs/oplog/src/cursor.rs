@@ -32,8 +32,14 @@ pub struct ReplayCursor {
 impl ReplayCursor {
     /// A replay of the indexes `first..=target` without the skipped ones.
     pub fn new(first: OplogIndex, target: OplogIndex, skipped: Regions) -> Self {
-        let mut cursor =
-            Self { next: first, target, skipped, window: VecDeque::new(), logged: VecDeque::new(), last_consumed: first.saturating_sub(1) };
+        let mut cursor = Self {
+            next: first,
+            target,
+            skipped,
+            window: VecDeque::new(),
+            logged: VecDeque::new(),
+            last_consumed: first.saturating_sub(1),
+        };
         cursor.jump_over_skipped();
         cursor
     }
@@ -130,7 +136,9 @@ impl ReplayCursor {
             if !entry.is_hint() {
                 return None;
             }
-            if let Some((_, Entry { kind: EntryKind::Log { level, context, message }, .. })) = self.window.pop_front() {
+            if let Some((_, Entry { kind: EntryKind::Log { level, context, message }, .. })) =
+                self.window.pop_front()
+            {
                 self.logged.push_back((level, context, message));
             }
             self.advance();
@@ -177,7 +185,10 @@ mod tests {
                 Step::Entry(index, _) => seen.push(index),
                 Step::Live => return seen,
                 Step::Read(from) => {
-                    let entries = (from..).zip(log.iter().skip(from as usize - 1)).take(chunk).map(|(i, h)| (i, entry(*h)));
+                    let entries = (from..)
+                        .zip(log.iter().skip(from as usize - 1))
+                        .take(chunk)
+                        .map(|(i, h)| (i, entry(*h)));
                     cursor.feed(entries.collect::<Vec<_>>());
                 }
             }
@@ -205,7 +216,11 @@ mod tests {
     fn output_recorded_after_the_last_entry_is_recognised_once_and_in_order() {
         let log = |m: &str| Entry {
             timestamp: Timestamp(0),
-            kind: EntryKind::Log { level: LogLevel::Stdout, context: String::new(), message: m.into() },
+            kind: EntryKind::Log {
+                level: LogLevel::Stdout,
+                context: String::new(),
+                message: m.into(),
+            },
         };
         let mut cursor = ReplayCursor::new(1, 3, Regions::default());
         cursor.feed([(1, entry(false)), (2, log("a")), (3, log("b"))]);

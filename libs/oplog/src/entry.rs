@@ -344,7 +344,9 @@ impl Entry {
             EntryKind::EndAtomicRegion { .. } => "EndAtomicRegion",
             EntryKind::BeginRemoteWrite => "BeginRemoteWrite",
             EntryKind::EndRemoteWrite { .. } => "EndRemoteWrite",
-            EntryKind::PendingInvocation(_) | EntryKind::PendingManualUpdate { .. } => "PendingWorkerInvocation",
+            EntryKind::PendingInvocation(_) | EntryKind::PendingManualUpdate { .. } => {
+                "PendingWorkerInvocation"
+            }
             EntryKind::PendingUpdate { .. } => "PendingUpdate",
             EntryKind::SuccessfulUpdate { .. } => "SuccessfulUpdate",
             EntryKind::FailedUpdate { .. } => "FailedUpdate",

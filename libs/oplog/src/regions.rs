@@ -44,7 +44,13 @@ impl Regions {
 
     /// The part of the set up to an index.
     pub fn until(&self, last: OplogIndex) -> Self {
-        Self(self.0.iter().filter(|(start, _)| *start <= last).map(|&(start, end)| (start, end.min(last))).collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|(start, _)| *start <= last)
+                .map(|&(start, end)| (start, end.min(last)))
+                .collect(),
+        )
     }
 
     /// Whether there are no ranges.

@@ -2,7 +2,8 @@
 
 use crate::{Create, Entry, EntryKind, Failure, Invocation, Payload, PersistenceLevel, Regions};
 use emet_model::{
-    ComponentVersion, IdempotencyKey, IndexedResource, OplogIndex, OwnedResource, RetryPolicy, Timestamp, UpdateRecord, WorkerStatus,
+    ComponentVersion, IdempotencyKey, IndexedResource, OplogIndex, OwnedResource, RetryPolicy,
+    Timestamp, UpdateRecord, WorkerStatus,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -216,7 +217,10 @@ impl WorkerState {
         });
         let pending = self.pending_updates.iter().map(|u| (u.timestamp, u.target)).chain(queued);
         let mut all = self.finished_updates.clone();
-        all.extend(pending.map(|(timestamp, target_version)| UpdateRecord::PendingUpdate { timestamp, target_version }));
+        all.extend(pending.map(|(timestamp, target_version)| UpdateRecord::PendingUpdate {
+            timestamp,
+            target_version,
+        }));
         all.sort_by_key(UpdateRecord::timestamp);
         all
     }
@@ -231,7 +235,10 @@ impl WorkerState {
     /// Failures so far at the place where the worker is now.
     pub fn failures_here(&self) -> u32 {
         let here = self.retry_from();
-        self.last_error.as_ref().filter(|e| e.failure.retry_from == here).map_or(0, |e| e.failure.attempt)
+        self.last_error
+            .as_ref()
+            .filter(|e| e.failure.retry_from == here)
+            .map_or(0, |e| e.failure.attempt)
     }
 
     /// Folds one more entry. Entries come in order of their indexes, without gaps.
@@ -270,7 +277,9 @@ impl WorkerState {
                 }
             }
             EntryKind::Exited => self.answer(Outcome::Exited(index)),
-            EntryKind::PendingUpdate { target, snapshot } => self.request_update(index, entry.timestamp, *target, snapshot),
+            EntryKind::PendingUpdate { target, snapshot } => {
+                self.request_update(index, entry.timestamp, *target, snapshot)
+            }
             EntryKind::SuccessfulUpdate { target, component_size, initial_memory } => {
                 self.finish_update(entry.timestamp, *target, *component_size, *initial_memory);
             }
@@ -301,11 +310,22 @@ impl WorkerState {
         }
     }
 
-    fn request_update(&mut self, index: OplogIndex, timestamp: Timestamp, target: ComponentVersion, snapshot: &Option<Payload>) {
+    fn request_update(
+        &mut self,
+        index: OplogIndex,
+        timestamp: Timestamp,
+        target: ComponentVersion,
+        snapshot: &Option<Payload>,
+    ) {
         if snapshot.is_some() {
             self.drop_queued_update(target);
         }
-        self.pending_updates.push_back(PendingUpdate { index, timestamp, target, snapshot: snapshot.clone() });
+        self.pending_updates.push_back(PendingUpdate {
+            index,
+            timestamp,
+            target,
+            snapshot: snapshot.clone(),
+        });
         if self.phase == Phase::Failed {
             self.phase = Phase::Retrying;
         }
@@ -334,9 +354,17 @@ impl WorkerState {
         }
     }
 
-    fn finish_update(&mut self, timestamp: Timestamp, target: ComponentVersion, component_size: u64, initial_memory: u64) {
+    fn finish_update(
+        &mut self,
+        timestamp: Timestamp,
+        target: ComponentVersion,
+        component_size: u64,
+        initial_memory: u64,
+    ) {
         let update = self.pending_updates.pop_front();
-        if let Some((index, payload)) = update.and_then(|u| u.snapshot.map(|payload| (u.index, payload))) {
+        if let Some((index, payload)) =
+            update.and_then(|u| u.snapshot.map(|payload| (u.index, payload)))
+        {
             self.skipped.add(2, index);
             self.snapshot = Some(Snapshot { index, payload });
             self.memory = initial_memory;
@@ -352,7 +380,8 @@ impl WorkerState {
         self.phase = Phase::Active;
         self.version = target;
         self.component_size = component_size;
-        self.finished_updates.push(UpdateRecord::SuccessfulUpdate { timestamp, target_version: target });
+        self.finished_updates
+            .push(UpdateRecord::SuccessfulUpdate { timestamp, target_version: target });
     }
 
     /// What a jumped-over region takes back: the course of the execution.
@@ -385,7 +414,9 @@ impl WorkerState {
             EntryKind::GrowMemory(delta) => self.memory = self.memory.saturating_add(*delta),
             EntryKind::CreateResource(id) => self.create_resource(*id, entry.timestamp),
             EntryKind::DropResource(id) => drop(self.resources.remove(id)),
-            EntryKind::DescribeResource { id, name, parameters } => self.describe_resource(*id, name, parameters),
+            EntryKind::DescribeResource { id, name, parameters } => {
+                self.describe_resource(*id, name, parameters)
+            }
             _ => {}
         }
     }
@@ -400,7 +431,11 @@ impl WorkerState {
 
     fn start(&mut self, index: OplogIndex, invocation: &Invocation) {
         self.last_key = Some(invocation.key.clone());
-        self.current = Some(Current { key: invocation.key.clone(), index, function: invocation.function.clone() });
+        self.current = Some(Current {
+            key: invocation.key.clone(),
+            index,
+            function: invocation.function.clone(),
+        });
     }
 
     fn complete(&mut self) {
@@ -428,8 +463,10 @@ impl WorkerState {
 
     fn describe_resource(&mut self, id: u64, name: &str, parameters: &[String]) {
         if let Some(resource) = self.resources.get_mut(&id) {
-            resource.indexed =
-                Some(IndexedResource { resource_name: name.to_owned(), resource_params: parameters.to_vec() });
+            resource.indexed = Some(IndexedResource {
+                resource_name: name.to_owned(),
+                resource_params: parameters.to_vec(),
+            });
         }
     }
 }
@@ -487,7 +524,9 @@ impl Fold {
     /// Folds one more entry.
     pub fn apply(&mut self, index: OplogIndex, entry: &Entry) {
         match entry.kind {
-            EntryKind::Jump { start, end } if !self.found_deleted.contains(index) => self.found_skipped.add(start, end),
+            EntryKind::Jump { start, end } if !self.found_deleted.contains(index) => {
+                self.found_skipped.add(start, end)
+            }
             EntryKind::Revert { start, end } => {
                 self.found_skipped.add(start, end);
                 self.found_deleted.add(start, end);

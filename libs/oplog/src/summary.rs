@@ -5,7 +5,9 @@ use crate::codec::{self, CodecError, wire};
 use crate::state::*;
 use crate::{Invocation, Payload, Regions};
 use bytes::Bytes;
-use emet_model::{IdempotencyKey, IndexedResource, OplogIndex, OwnedResource, Timestamp, UpdateRecord};
+use emet_model::{
+    IdempotencyKey, IndexedResource, OplogIndex, OwnedResource, Timestamp, UpdateRecord,
+};
 use prost::Message;
 use std::collections::HashMap;
 

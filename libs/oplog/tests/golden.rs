@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, Timestamp, WorkerId};
 use emet_oplog::{
-    CallKind, Create, Entry, EntryKind, Failure, FailureKind, HostCall, Invocation, LogLevel, Payload, PersistenceLevel, codec,
+    CallKind, Create, Entry, EntryKind, Failure, FailureKind, HostCall, Invocation, LogLevel,
+    Payload, PersistenceLevel, codec,
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,10 @@ fn invocation() -> Invocation {
         key: IdempotencyKey("key-1".into()),
         function: "shop:cart/api.{add-item}".into(),
         parameters: inline(&[0x12, 1, 2, 1]),
-        trace: vec![("traceparent".into(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into())],
+        trace: vec![(
+            "traceparent".into(),
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+        )],
     }
 }
 
@@ -81,24 +85,58 @@ fn samples() -> Vec<(&'static str, EntryKind)> {
         ("end-remote-write", EntryKind::EndRemoteWrite { begin: 14 }),
         ("pending-invocation", EntryKind::PendingInvocation(invocation())),
         ("pending-manual-update", EntryKind::PendingManualUpdate { target: 4 }),
-        ("pending-update", EntryKind::PendingUpdate { target: 4, snapshot: Some(inline(b"state")) }),
-        ("successful-update", EntryKind::SuccessfulUpdate { target: 4, component_size: 80_000, initial_memory: 65_536 }),
+        (
+            "pending-update",
+            EntryKind::PendingUpdate { target: 4, snapshot: Some(inline(b"state")) },
+        ),
+        (
+            "successful-update",
+            EntryKind::SuccessfulUpdate {
+                target: 4,
+                component_size: 80_000,
+                initial_memory: 65_536,
+            },
+        ),
         ("failed-update", EntryKind::FailedUpdate { target: 4, details: Some("no".into()) }),
         ("grow-memory", EntryKind::GrowMemory(65_536)),
         ("create-resource", EntryKind::CreateResource(0)),
         ("drop-resource", EntryKind::DropResource(1)),
-        ("describe-resource", EntryKind::DescribeResource { id: 1, name: "counter".into(), parameters: vec!["\"x\"".into()] }),
-        ("log", EntryKind::Log { level: LogLevel::Warn, context: "ctx".into(), message: "text".into() }),
+        (
+            "describe-resource",
+            EntryKind::DescribeResource {
+                id: 1,
+                name: "counter".into(),
+                parameters: vec!["\"x\"".into()],
+            },
+        ),
+        (
+            "log",
+            EntryKind::Log { level: LogLevel::Warn, context: "ctx".into(), message: "text".into() },
+        ),
         ("restart", EntryKind::Restart),
         ("revert", EntryKind::Revert { start: 8, end: 11 }),
         ("cancel-invocation", EntryKind::CancelInvocation(IdempotencyKey("key-1".into()))),
         ("resume", EntryKind::Resume),
-        ("change-persistence-level", EntryKind::ChangePersistenceLevel(PersistenceLevel::RemoteSideEffects)),
-        ("start-span", EntryKind::StartSpan { span_id: "b7ad6b7169203331".into(), parent: "0af7651916cd43dd".into(), attributes }),
+        (
+            "change-persistence-level",
+            EntryKind::ChangePersistenceLevel(PersistenceLevel::RemoteSideEffects),
+        ),
+        (
+            "start-span",
+            EntryKind::StartSpan {
+                span_id: "b7ad6b7169203331".into(),
+                parent: "0af7651916cd43dd".into(),
+                attributes,
+            },
+        ),
         ("finish-span", EntryKind::FinishSpan { span_id: "b7ad6b7169203331".into() }),
         (
             "set-span-attribute",
-            EntryKind::SetSpanAttribute { span_id: "b7ad6b7169203331".into(), key: "k".into(), value: "v".into() },
+            EntryKind::SetSpanAttribute {
+                span_id: "b7ad6b7169203331".into(),
+                key: "k".into(),
+                value: "v".into(),
+            },
         ),
     ]
 }
@@ -108,7 +146,9 @@ fn golden(name: &str) -> PathBuf {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let lines = bytes.chunks(16).map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" "));
+    let lines = bytes
+        .chunks(16)
+        .map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" "));
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
@@ -125,9 +165,14 @@ fn entries_are_stored_as_the_golden_files_say() {
         if !path.exists() && std::env::var_os("EMET_UPDATE_GOLDEN").is_some() {
             std::fs::write(&path, hex(&bytes)).unwrap();
         }
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(hex(&bytes), text, "{name} is written differently now");
-        assert_eq!(codec::decode(unhex(&text).into()).unwrap(), entry, "{name} is read differently now");
+        assert_eq!(
+            codec::decode(unhex(&text).into()).unwrap(),
+            entry,
+            "{name} is read differently now"
+        );
     }
 }
 
@@ -137,7 +182,9 @@ fn kinds_of_the_format() -> BTreeSet<u64> {
     let text = std::fs::read_to_string(path).unwrap();
     let (_, rest) = text.split_once("oneof kind {").unwrap();
     let (kinds, _) = rest.split_once('}').unwrap();
-    let numbers = kinds.lines().filter_map(|line| line.split_once('=')?.1.split_once(';')?.0.trim().parse().ok());
+    let numbers = kinds
+        .lines()
+        .filter_map(|line| line.split_once('=')?.1.split_once(';')?.0.trim().parse().ok());
     numbers.collect()
 }
 
@@ -163,7 +210,10 @@ fn kind_of(bytes: &[u8]) -> u64 {
 #[test]
 fn every_kind_has_a_golden_file() {
     let now = Timestamp(1);
-    let kinds: BTreeSet<u64> = samples().into_iter().map(|(_, kind)| kind_of(&codec::encode(&Entry { timestamp: now, kind }))).collect();
+    let kinds: BTreeSet<u64> = samples()
+        .into_iter()
+        .map(|(_, kind)| kind_of(&codec::encode(&Entry { timestamp: now, kind })))
+        .collect();
     assert_eq!(kinds, kinds_of_the_format());
     let files = std::fs::read_dir(golden("x").parent().unwrap()).unwrap().count();
     assert_eq!(files, samples().len(), "a file for each sample, and no other");

@@ -24,7 +24,12 @@ fn create() -> EntryKind {
 
 fn invocation(key: u8) -> Invocation {
     let parameters = Payload::Inline(Bytes::from(vec![key; 3]));
-    Invocation { key: IdempotencyKey(format!("k{key}")), function: format!("f{key}"), parameters, trace: vec![("traceparent".into(), "x".into())] }
+    Invocation {
+        key: IdempotencyKey(format!("k{key}")),
+        function: format!("f{key}"),
+        parameters,
+        trace: vec![("traceparent".into(), "x".into())],
+    }
 }
 
 fn failure(attempt: u32, retriable: bool) -> Failure {
@@ -75,8 +80,12 @@ fn kind() -> impl Strategy<Value = EntryKind> {
 /// An entry at its index: a jump takes itself back, a revert what is before it.
 fn placed(index: u64, kind: EntryKind) -> Entry {
     let kind = match kind {
-        EntryKind::Jump { start, .. } => EntryKind::Jump { start: index.saturating_sub(start).max(2), end: index },
-        EntryKind::Revert { start, .. } => EntryKind::Revert { start: index.saturating_sub(start).max(2), end: index - 1 },
+        EntryKind::Jump { start, .. } => {
+            EntryKind::Jump { start: index.saturating_sub(start).max(2), end: index }
+        }
+        EntryKind::Revert { start, .. } => {
+            EntryKind::Revert { start: index.saturating_sub(start).max(2), end: index - 1 }
+        }
         other => other,
     };
     Entry { timestamp: Timestamp(1000 + index), kind }
@@ -141,9 +150,15 @@ proptest! {
 
 #[test]
 fn large_states_are_cached_without_results_and_parameters_but_with_what_is_shown() {
-    let mut kinds = vec![EntryKind::PendingInvocation(Invocation { parameters: Payload::Inline(vec![1; 60_000].into()), ..invocation(9) })];
+    let mut kinds = vec![EntryKind::PendingInvocation(Invocation {
+        parameters: Payload::Inline(vec![1; 60_000].into()),
+        ..invocation(9)
+    })];
     for n in 0..2000u32 {
-        kinds.push(EntryKind::Invoked(Invocation { key: IdempotencyKey(format!("key-{n}")), ..invocation(0) }));
+        kinds.push(EntryKind::Invoked(Invocation {
+            key: IdempotencyKey(format!("key-{n}")),
+            ..invocation(0)
+        }));
         kinds.push(EntryKind::Completed { response: Payload::empty(), consumed_fuel: 0 });
     }
     let state = fold(Fold::new(), &log(kinds));
@@ -151,7 +166,10 @@ fn large_states_are_cached_without_results_and_parameters_but_with_what_is_shown
     assert!(cached.len() < 10_000);
     let cached = summary::decode(&cached).unwrap().unwrap();
     assert!(!cached.whole && cached.state.results.is_empty());
-    assert_eq!((cached.state.pending.len(), cached.state.status(), cached.state.create), (1, state.status(), state.create));
+    assert_eq!(
+        (cached.state.pending.len(), cached.state.status(), cached.state.create),
+        (1, state.status(), state.create)
+    );
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::route::{Repeat, RoutedWorkers};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Awaited, Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target,
-    WorkerEvents, WorkerPage, Workers,
+    Awaited, Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget,
+    Target, WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,

@@ -75,10 +75,22 @@ fn artefact_key(digest: &str, tag: &str) -> String {
 
 impl ComponentCache {
     /// A cache over the stores.
-    pub fn new(engine: Engine, blobs: Arc<dyn BlobStore>, components: Arc<dyn Components>) -> wasmtime::Result<Self> {
+    pub fn new(
+        engine: Engine,
+        blobs: Arc<dyn BlobStore>,
+        components: Arc<dyn Components>,
+    ) -> wasmtime::Result<Self> {
         let linker = crate::host::linker(&engine)?;
         let tag = format!("{}-{}", artefact_tag(&engine), emet_checkpoint::VERSION);
-        Ok(Self { engine, linker, tag, rewriting: true, blobs, components, ready: Mutex::new(HashMap::new()) })
+        Ok(Self {
+            engine,
+            linker,
+            tag,
+            rewriting: true,
+            blobs,
+            components,
+            ready: Mutex::new(HashMap::new()),
+        })
     }
 
     /// The cache, with components compiled as they were uploaded: without checkpoints.
@@ -118,10 +130,17 @@ impl ComponentCache {
 
     async fn prepare(&self, id: VersionedComponentId) -> Result<Arc<Prepared>, WorkerError> {
         let found = self.components.get(id.component_id, Some(id.version)).await;
-        let metadata = found.map_err(|e| WorkerError::ComponentDownloadFailed { component_id: id, reason: e.to_string() })?;
+        let metadata = found.map_err(|e| WorkerError::ComponentDownloadFailed {
+            component_id: id,
+            reason: e.to_string(),
+        })?;
         let (component, plan) = self.load(&metadata).await?;
-        let parse_failed = |e: wasmtime::Error| WorkerError::ComponentParseFailed { component_id: id, reason: format!("{e:#}") };
-        let linker = crate::host::link_component(&self.linker, &component, &metadata).map_err(parse_failed)?;
+        let parse_failed = |e: wasmtime::Error| WorkerError::ComponentParseFailed {
+            component_id: id,
+            reason: format!("{e:#}"),
+        };
+        let linker = crate::host::link_component(&self.linker, &component, &metadata)
+            .map_err(parse_failed)?;
         let pre = linker.instantiate_pre(&component).map_err(parse_failed)?;
         let plan = plan.filter(|_| metadata.component_type == ComponentType::Durable).map(Arc::new);
         Ok(Arc::new(Prepared { metadata, pre, plan, base: OnceLock::new() }))
@@ -129,17 +148,30 @@ impl ComponentCache {
 
     async fn load(&self, metadata: &Metadata) -> Result<(Component, Option<Plan>), WorkerError> {
         let id = metadata.versioned_component_id;
-        let failed = |reason: String| WorkerError::ComponentDownloadFailed { component_id: id, reason };
+        let failed =
+            |reason: String| WorkerError::ComponentDownloadFailed { component_id: id, reason };
         let key = artefact_key(&metadata.wasm_digest, &self.tag);
         if let Some(artefact) = self.blobs.get(&key).await.map_err(|e| failed(e.to_string()))? {
             match open_artefact(&self.engine, &artefact) {
                 Ok(opened) => return Ok(opened),
-                Err(error) => tracing::warn!(%key, %error, "a compiled artefact cannot be used; compiling again"),
+                Err(error) => {
+                    tracing::warn!(%key, %error, "a compiled artefact cannot be used; compiling again")
+                }
             }
         }
-        let wasm = self.components.download(id.component_id, Some(id.version)).await.map_err(|e| failed(e.to_string()))?;
-        let artefact = self.compile(&metadata.wasm_digest, wasm).await.map_err(|reason| WorkerError::ComponentParseFailed { component_id: id, reason })?;
-        open_artefact(&self.engine, &artefact).map_err(|e| WorkerError::ComponentParseFailed { component_id: id, reason: e.to_string() })
+        let wasm = self
+            .components
+            .download(id.component_id, Some(id.version))
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        let artefact = self
+            .compile(&metadata.wasm_digest, wasm)
+            .await
+            .map_err(|reason| WorkerError::ComponentParseFailed { component_id: id, reason })?;
+        open_artefact(&self.engine, &artefact).map_err(|e| WorkerError::ComponentParseFailed {
+            component_id: id,
+            reason: e.to_string(),
+        })
     }
 
     /// Compiles a binary and keeps the artefact. Called after an upload, and where one is missing.
@@ -147,7 +179,8 @@ impl ComponentCache {
         let (engine, rewriting) = (self.engine.clone(), self.rewriting);
         let compiled = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, String> {
             // What was added may exceed a limit of the engine that the component itself keeps.
-            let rewritten = if rewriting { Some(make_artefact(&engine, &wasm, true)?) } else { None };
+            let rewritten =
+                if rewriting { Some(make_artefact(&engine, &wasm, true)?) } else { None };
             match rewritten.filter(|artefact| open_artefact(&engine, artefact).is_ok()) {
                 Some(artefact) => Ok(artefact),
                 None => make_artefact(&engine, &wasm, false),
@@ -182,9 +215,15 @@ fn open_artefact(engine: &Engine, artefact: &[u8]) -> wasmtime::Result<(Componen
     let (checksum, content) = artefact.split_at_checked(CHECKSUM).ok_or_else(too_short)?;
     wasmtime::ensure!(Sha256::digest(content).as_slice() == checksum, "its checksum is wrong");
     let (length, rest) = content.split_first_chunk::<4>().ok_or_else(too_short)?;
-    let (plan, code) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length))?).ok_or_else(too_short)?;
-    let plan: Option<Plan> = serde_json::from_slice(plan).map_err(|e| wasmtime::format_err!("its plan cannot be read: {e}"))?;
-    #[allow(unsafe_code, reason = "the only way to load compiled code; the artefact was made by `compile` and its checksum is right")]
+    let (plan, code) = rest
+        .split_at_checked(usize::try_from(u32::from_le_bytes(*length))?)
+        .ok_or_else(too_short)?;
+    let plan: Option<Plan> = serde_json::from_slice(plan)
+        .map_err(|e| wasmtime::format_err!("its plan cannot be read: {e}"))?;
+    #[allow(
+        unsafe_code,
+        reason = "the only way to load compiled code; the artefact was made by `compile` and its checksum is right"
+    )]
     // SAFETY: the bytes come from this engine's `precompile_component`: the store is written by
     // executors only, the checksum excludes damage, and the key names engine and configuration.
     let component = unsafe { Component::deserialize(engine, code)? };

@@ -79,7 +79,12 @@ impl WorkerCtx {
     }
 
     /// Output of the guest goes to the oplog.
-    pub(crate) async fn log(&mut self, level: LogLevel, context: &str, message: &str) -> wasmtime::Result<()> {
+    pub(crate) async fn log(
+        &mut self,
+        level: LogLevel,
+        context: &str,
+        message: &str,
+    ) -> wasmtime::Result<()> {
         let mut rest = message;
         while rest.len() > MAX_LOG_TEXT {
             let (head, tail) = rest.split_at(rest.floor_char_boundary(MAX_LOG_TEXT));
@@ -87,7 +92,11 @@ impl WorkerCtx {
             rest = tail;
         }
         self.journal.log(level, context, rest);
-        if self.journal.writer.buffered() > MAX_BUFFERED_LOGS { self.journal.flush().await } else { Ok(()) }
+        if self.journal.writer.buffered() > MAX_BUFFERED_LOGS {
+            self.journal.flush().await
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -118,10 +127,12 @@ impl WorkerCtx {
         wasi.preopened_dir(files.path(), "/", FsPerms::ReadWrite)?;
         wasi.preopened_dir(files.path(), ".", FsPerms::ReadWrite)?;
         let policy = node.network.clone();
-        wasi.allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true).socket_addr_check(move |address, _use| {
-            let allowed = policy.refuses(address.ip()).is_none();
-            Box::pin(async move { allowed })
-        });
+        wasi.allow_ip_name_lookup(true).allow_tcp(true).allow_udp(true).socket_addr_check(
+            move |address, _use| {
+                let allowed = policy.refuses(address.ip()).is_none();
+                Box::pin(async move { allowed })
+            },
+        );
         Ok(Self {
             worker: create.worker_id.clone(),
             component_version: component.versioned_component_id.version,

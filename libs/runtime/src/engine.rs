@@ -1,7 +1,10 @@
 //! The one constructor of the engine's configuration.
 
 use std::time::Duration;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig,
+    WasmBacktraceDetails,
+};
 
 /// How often a running guest is looked at: preemption, interruption, commit of what it did.
 pub const EPOCH: Duration = Duration::from_millis(10);
@@ -85,4 +88,3 @@ pub fn artefact_tag(engine: &Engine) -> String {
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
-

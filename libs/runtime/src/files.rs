@@ -47,14 +47,22 @@ impl WorkerFiles {
     }
 
     /// Places the initial files; answers device and inode of the read-only ones.
-    pub async fn place(&self, files: &[InitialFile], blobs: &dyn BlobStore) -> Result<HashSet<(u64, u64)>, (String, String)> {
+    pub async fn place(
+        &self,
+        files: &[InitialFile],
+        blobs: &dyn BlobStore,
+    ) -> Result<HashSet<(u64, u64)>, (String, String)> {
         let mut read_only = HashSet::new();
         for file in files {
             let failed = |reason: String| (file.path.clone(), reason);
-            let content = blobs.get(&initial_file_key(&file.key)).await.map_err(|e| failed(e.to_string()))?;
+            let content =
+                blobs.get(&initial_file_key(&file.key)).await.map_err(|e| failed(e.to_string()))?;
             let content = content.ok_or_else(|| failed("its content is missing".into()))?;
-            let path = self.resolve(&file.path).ok_or_else(|| failed("its path leaves the worker's directory".into()))?;
-            let metadata = write(&path, &content, file.permissions).map_err(|e| failed(e.to_string()))?;
+            let path = self
+                .resolve(&file.path)
+                .ok_or_else(|| failed("its path leaves the worker's directory".into()))?;
+            let metadata =
+                write(&path, &content, file.permissions).map_err(|e| failed(e.to_string()))?;
             if file.permissions == FilePermissions::ReadOnly {
                 read_only.insert((metadata.dev(), metadata.ino()));
             }
@@ -63,7 +71,11 @@ impl WorkerFiles {
     }
 }
 
-fn write(path: &Path, content: &[u8], permissions: FilePermissions) -> std::io::Result<std::fs::Metadata> {
+fn write(
+    path: &Path,
+    content: &[u8],
+    permissions: FilePermissions,
+) -> std::io::Result<std::fs::Metadata> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }

@@ -50,7 +50,13 @@ impl Instance {
             Ok(on_epoch(store.data()))
         });
         let instance = prepared.pre.instantiate_async(&mut store).await?;
-        let mut this = Self { store, instance, prepared, resources: GuestResources::new(uri), functions: HashMap::new() };
+        let mut this = Self {
+            store,
+            instance,
+            prepared,
+            resources: GuestResources::new(uri),
+            functions: HashMap::new(),
+        };
         if this.prepared.needs_base() {
             this.read_base().await?;
         }
@@ -101,7 +107,11 @@ impl Instance {
 
     /// Calls an exported function. The outer error is a trap; the inner one a request that makes
     /// no sense for this version of the component.
-    pub async fn call(&mut self, function: &str, params: Vec<Value>) -> wasmtime::Result<Result<Value, WorkerError>> {
+    pub async fn call(
+        &mut self,
+        function: &str,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Result<Value, WorkerError>> {
         let export = match self.export(function) {
             Ok(export) => export,
             Err(reason) => return Ok(Err(WorkerError::invalid(reason))),
@@ -123,7 +133,11 @@ impl Instance {
                 };
                 let handle = self.resources.handle(id);
                 let is_method = export.resolved.name.starts_with("[method]");
-                let params = if is_method { std::iter::once(handle).chain(params).collect() } else { params };
+                let params = if is_method {
+                    std::iter::once(handle).chain(params).collect()
+                } else {
+                    params
+                };
                 self.call_export(&export, params).await?
             }
             _ => self.call_export(&export, params).await?,
@@ -150,47 +164,76 @@ impl Instance {
 
     fn find(&mut self, interface: Option<&str>, function: &str) -> Option<Func> {
         let parent = match interface {
-            Some(interface) => Some(self.instance.get_export_index(&mut self.store, None, interface)?),
+            Some(interface) => {
+                Some(self.instance.get_export_index(&mut self.store, None, interface)?)
+            }
             None => None,
         };
         let index = self.instance.get_export_index(&mut self.store, parent.as_ref(), function)?;
         self.instance.get_func(&mut self.store, index)
     }
 
-    async fn call_export(&mut self, export: &Export, params: Vec<Value>) -> wasmtime::Result<Result<Value, WorkerError>> {
+    async fn call_export(
+        &mut self,
+        export: &Export,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Result<Value, WorkerError>> {
         let Some(func) = export.func else {
-            return Ok(Err(WorkerError::invalid(format!("could not load function {}", export.resolved.name))));
+            return Ok(Err(WorkerError::invalid(format!(
+                "could not load function {}",
+                export.resolved.name
+            ))));
         };
         let signature = &export.resolved.typ;
-        let lowered: Result<Vec<Val>, String> =
-            signature.params.iter().zip(params).map(|((_, ty), value)| vals::lower(ty, value, &mut self.resources)).collect();
+        let lowered: Result<Vec<Val>, String> = signature
+            .params
+            .iter()
+            .zip(params)
+            .map(|((_, ty), value)| vals::lower(ty, value, &mut self.resources))
+            .collect();
         let lowered = match lowered {
             Ok(lowered) => lowered,
             Err(details) => return Ok(Err(WorkerError::ValueMismatch { details })),
         };
         let mut results = vec![Val::Bool(false); signature.results.len()];
         func.call_async(&mut self.store, &lowered, &mut results).await?;
-        let lifted: Result<Vec<Value>, String> =
-            signature.results.iter().zip(results).map(|((_, ty), val)| vals::lift(ty, val, &mut self.resources)).collect();
+        let lifted: Result<Vec<Value>, String> = signature
+            .results
+            .iter()
+            .zip(results)
+            .map(|((_, ty), val)| vals::lift(ty, val, &mut self.resources))
+            .collect();
         self.note_resources();
         let values = lifted.map_err(wasmtime::Error::msg)?;
         Ok(Ok(result_value(signature, values)))
     }
 
     /// An incoming HTTP request (guest spec 8.6).
-    async fn call_handler(&mut self, params: Vec<Value>) -> wasmtime::Result<Result<Value, WorkerError>> {
-        let handler = incoming_http::handler(&self.prepared.metadata.metadata.exports).map(str::to_owned);
-        let Some(handler) = handler.and_then(|interface| self.find(Some(&interface), incoming_http::HANDLE)) else {
-            return Ok(Err(WorkerError::invalid("the component does not export wasi:http/incoming-handler")));
+    async fn call_handler(
+        &mut self,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Result<Value, WorkerError>> {
+        let handler =
+            incoming_http::handler(&self.prepared.metadata.metadata.exports).map(str::to_owned);
+        let Some(handler) =
+            handler.and_then(|interface| self.find(Some(&interface), incoming_http::HANDLE))
+        else {
+            return Ok(Err(WorkerError::invalid(
+                "the component does not export wasi:http/incoming-handler",
+            )));
         };
         let request = params.into_iter().next().ok_or_else(|| "no request".to_owned());
-        let request = request.and_then(|value| incoming_http::Request::from_value(value).map_err(|e| e.to_string()));
+        let request = request
+            .and_then(|value| incoming_http::Request::from_value(value).map_err(|e| e.to_string()));
         let request = match request {
             Ok(request) => request,
             Err(details) => return Ok(Err(WorkerError::ValueMismatch { details })),
         };
-        let response = crate::host::http::incoming::handle(&mut self.store, handler, request).await?;
-        Ok(response.map(|response| Value::Tuple(vec![response.into_value()])).map_err(WorkerError::invalid))
+        let response =
+            crate::host::http::incoming::handle(&mut self.store, handler, request).await?;
+        Ok(response
+            .map(|response| Value::Tuple(vec![response.into_value()]))
+            .map_err(WorkerError::invalid))
     }
 
     fn note_resources(&mut self) {
@@ -207,8 +250,13 @@ impl Instance {
     }
 
     /// The resource that inline arguments name, constructed on first use within this invocation.
-    async fn indexed_resource(&mut self, export: &Export) -> wasmtime::Result<Result<u64, WorkerError>> {
-        let (Some(constructor_name), Some(texts)) = (export.name.index_constructor(), export.name.function.index()) else {
+    async fn indexed_resource(
+        &mut self,
+        export: &Export,
+    ) -> wasmtime::Result<Result<u64, WorkerError>> {
+        let (Some(constructor_name), Some(texts)) =
+            (export.name.index_constructor(), export.name.function.index())
+        else {
             return Ok(Err(WorkerError::invalid("the function name has no constructor arguments")));
         };
         let resource = export.name.function.resource().unwrap_or_default();
@@ -219,11 +267,21 @@ impl Instance {
         let signature = &constructor.resolved.typ;
         let params = match emet_values::indexed_params(texts, signature) {
             Ok(params) => params,
-            Err(errors) => return Ok(Err(WorkerError::ParamTypeMismatch { details: errors.join("; ") })),
+            Err(errors) => {
+                return Ok(Err(WorkerError::ParamTypeMismatch { details: errors.join("; ") }));
+            }
         };
         let key = IndexKey {
-            resource: format!("{}/{resource}", constructor.resolved.interface.as_deref().unwrap_or("")),
-            parameters: signature.params.iter().zip(&params).map(|((_, ty), value)| wave::print(ty, value)).collect(),
+            resource: format!(
+                "{}/{resource}",
+                constructor.resolved.interface.as_deref().unwrap_or("")
+            ),
+            parameters: signature
+                .params
+                .iter()
+                .zip(&params)
+                .map(|((_, ty), value)| wave::print(ty, value))
+                .collect(),
         };
         if let Some(id) = self.resources.find(&key) {
             return Ok(Ok(id));
@@ -238,14 +296,23 @@ impl Instance {
         self.resources.index(key.clone(), id);
         let journal = &mut self.store.data_mut().journal;
         if journal.is_live() {
-            journal.add(EntryKind::DescribeResource { id, name: resource.to_owned(), parameters: key.parameters });
+            journal.add(EntryKind::DescribeResource {
+                id,
+                name: resource.to_owned(),
+                parameters: key.parameters,
+            });
         }
         Ok(Ok(id))
     }
 
-    async fn drop_resource(&mut self, params: &[Value]) -> wasmtime::Result<Result<Value, WorkerError>> {
+    async fn drop_resource(
+        &mut self,
+        params: &[Value],
+    ) -> wasmtime::Result<Result<Value, WorkerError>> {
         let [Value::Handle { uri, resource_id }] = params else {
-            return Ok(Err(WorkerError::ParamTypeMismatch { details: format!("expected 1, got {} parameters", params.len()) }));
+            return Ok(Err(WorkerError::ParamTypeMismatch {
+                details: format!("expected 1, got {} parameters", params.len()),
+            }));
         };
         match self.resources.id_of(uri, *resource_id) {
             Ok(id) => self.drop_by_id(id).await.map(Ok),
@@ -253,7 +320,10 @@ impl Instance {
         }
     }
 
-    async fn drop_indexed(&mut self, export: &Export) -> wasmtime::Result<Result<Value, WorkerError>> {
+    async fn drop_indexed(
+        &mut self,
+        export: &Export,
+    ) -> wasmtime::Result<Result<Value, WorkerError>> {
         match self.indexed_resource(export).await? {
             Ok(id) => self.drop_by_id(id).await.map(Ok),
             Err(error) => Ok(Err(error)),
@@ -291,7 +361,8 @@ fn only_handle(result: &Value) -> Option<u64> {
 /// A running guest is looked at each epoch: others get their turn, and what it did is committed,
 /// so that a crash loses no more than an epoch's work.
 fn on_epoch(ctx: &WorkerCtx) -> UpdateDeadline {
-    let writer = (ctx.journal.is_live() && ctx.journal.writer.buffered() > 0).then(|| ctx.journal.writer.clone());
+    let writer = (ctx.journal.is_live() && ctx.journal.writer.buffered() > 0)
+        .then(|| ctx.journal.writer.clone());
     UpdateDeadline::YieldCustom(
         1,
         Box::pin(async move {
@@ -303,4 +374,3 @@ fn on_epoch(ctx: &WorkerCtx) -> UpdateDeadline {
         }),
     )
 }
-

@@ -26,10 +26,10 @@ pub mod network;
 
 pub use component::{ComponentCache, Prepared};
 pub use ctx::WorkerCtx;
-pub use instance::Instance;
-pub use memory::{MemoryAccount, MemoryBudget};
 pub use host::http::HttpClient;
 pub use host::rpc::{UnderWay, Waiting, Waits};
+pub use instance::Instance;
+pub use memory::{MemoryAccount, MemoryBudget};
 pub use node::Node;
 pub use pressure::Pressure;
 pub use promises::{PromiseState, Promises};

@@ -97,13 +97,21 @@ impl Drop for MemoryAccount {
 
 #[wasmtime_wasi::async_trait]
 impl ResourceLimiterAsync for MemoryAccount {
-    async fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+    async fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
         if desired > MAX_MEMORY || maximum.is_some_and(|max| desired > max) {
             return Ok(false);
         }
         let growth = desired.saturating_sub(current) as u64;
         if !self.budget.take_or_wait(growth).await {
-            return Err(Stop::OutOfMemory(format!("{growth} bytes of memory cannot be granted now")).into());
+            return Err(Stop::OutOfMemory(format!(
+                "{growth} bytes of memory cannot be granted now"
+            ))
+            .into());
         }
         self.granted += growth;
         // The initial memory, and growth that is replayed, is in the log already.
@@ -114,7 +122,12 @@ impl ResourceLimiterAsync for MemoryAccount {
         Ok(true)
     }
 
-    async fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
+    async fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> Result<bool> {
         Ok(desired <= MAX_TABLE && maximum.is_none_or(|max| desired <= max))
     }
 

@@ -20,9 +20,14 @@ impl std::str::FromStr for Network {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (address, bits) = text.split_once('/').unwrap_or((text, ""));
-        let address: IpAddr = address.parse().map_err(|_| format!("not an address or network: {text}"))?;
+        let address: IpAddr =
+            address.parse().map_err(|_| format!("not an address or network: {text}"))?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = if bits.is_empty() { most } else { bits.parse().map_err(|_| format!("not a network: {text}"))? };
+        let bits = if bits.is_empty() {
+            most
+        } else {
+            bits.parse().map_err(|_| format!("not a network: {text}"))?
+        };
         if bits > most { Err(format!("not a network: {text}")) } else { Ok(Self { address, bits }) }
     }
 }
@@ -71,8 +76,16 @@ impl NetworkPolicy {
     /// Loopback, link-local and private ranges are not reachable.
     pub fn public_only() -> Self {
         let networks = [
-            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "::/127",
-            "fc00::/7", "fe80::/10",
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "::/127",
+            "fc00::/7",
+            "fe80::/10",
         ];
         Self { allow: Vec::new(), deny: networks.iter().filter_map(|n| n.parse().ok()).collect() }
     }
@@ -86,7 +99,6 @@ impl NetworkPolicy {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +106,16 @@ mod tests {
     #[test]
     fn private_ranges_are_refused_and_allowed_ones_win() {
         let mut policy = NetworkPolicy::public_only();
-        for address in ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.7.7", "169.254.169.254", "::1", "fe80::1", "::ffff:10.0.0.1"] {
+        for address in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.31.0.1",
+            "192.168.7.7",
+            "169.254.169.254",
+            "::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(policy.refuses(address.parse().unwrap()).is_some(), "{address}");
         }
         for address in ["8.8.8.8", "172.32.0.1", "2001:db8::1"] {

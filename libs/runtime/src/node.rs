@@ -47,6 +47,9 @@ pub struct Node {
 impl Node {
     /// The workers.
     pub fn workers(&self) -> wasmtime::Result<Arc<dyn Workers>> {
-        self.workers.get().and_then(Weak::upgrade).ok_or_else(|| wasmtime::format_err!("the node is shutting down"))
+        self.workers
+            .get()
+            .and_then(Weak::upgrade)
+            .ok_or_else(|| wasmtime::format_err!("the node is shutting down"))
     }
 }

@@ -138,7 +138,11 @@ impl Promises {
     }
 
     /// Forgets workers that waited for a promise and were woken.
-    pub async fn forget_waiters(&self, id: &PromiseId, woken: &[WorkerId]) -> Result<(), WorkerError> {
+    pub async fn forget_waiters(
+        &self,
+        id: &PromiseId,
+        woken: &[WorkerId],
+    ) -> Result<(), WorkerError> {
         let keys = woken.iter().map(|worker| [key(id), prefix(worker)].concat());
         let space = Self::waiters_space(&id.worker_id);
         let batch = keys.fold(Batch::new(), |batch, key| batch.delete(space.clone(), key));

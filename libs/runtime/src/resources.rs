@@ -61,7 +61,11 @@ impl GuestResources {
 
     /// The id that a handle of this worker names.
     pub(crate) fn id_of(&self, uri: &str, id: u64) -> Result<u64, String> {
-        if uri == self.uri { Ok(id) } else { Err("cannot resolve handle belonging to a different worker".into()) }
+        if uri == self.uri {
+            Ok(id)
+        } else {
+            Err("cannot resolve handle belonging to a different worker".into())
+        }
     }
 
     /// All that callers hold.
@@ -71,13 +75,21 @@ impl GuestResources {
 
     /// The next id, and the names of resources, in order.
     pub(crate) fn saved(&self) -> (u64, impl Iterator<Item = (IndexKey, u64)> + use<>) {
-        let mut indexed: Vec<(IndexKey, u64)> = self.indexed.iter().map(|(key, id)| (key.clone(), *id)).collect();
-        indexed.sort_unstable_by(|(a, _), (b, _)| (&a.resource, &a.parameters).cmp(&(&b.resource, &b.parameters)));
+        let mut indexed: Vec<(IndexKey, u64)> =
+            self.indexed.iter().map(|(key, id)| (key.clone(), *id)).collect();
+        indexed.sort_unstable_by(|(a, _), (b, _)| {
+            (&a.resource, &a.parameters).cmp(&(&b.resource, &b.parameters))
+        });
         (self.next, indexed.into_iter())
     }
 
     /// Takes over what was saved.
-    pub(crate) fn restore(&mut self, next: u64, live: Vec<(u64, ResourceAny)>, indexed: impl Iterator<Item = (IndexKey, u64)>) {
+    pub(crate) fn restore(
+        &mut self,
+        next: u64,
+        live: Vec<(u64, ResourceAny)>,
+        indexed: impl Iterator<Item = (IndexKey, u64)>,
+    ) {
         self.next = next;
         self.live = live.into_iter().collect();
         self.indexed = indexed.collect();

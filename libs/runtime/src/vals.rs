@@ -42,18 +42,27 @@ pub(crate) fn type_of(ty: &types::Type) -> Result<Type, String> {
         types::Type::Char => Type::Char,
         types::Type::String => Type::String,
         types::Type::List(list) => Type::List(Box::new(type_of(&list.ty())?)),
-        types::Type::Tuple(tuple) => Type::Tuple(tuple.types().map(|ty| type_of(&ty)).collect::<Result<_, _>>()?),
-        types::Type::Record(record) => {
-            Type::Record(record.fields().map(|f| Ok((f.name.to_owned(), type_of(&f.ty)?))).collect::<Result<_, String>>()?)
+        types::Type::Tuple(tuple) => {
+            Type::Tuple(tuple.types().map(|ty| type_of(&ty)).collect::<Result<_, _>>()?)
         }
+        types::Type::Record(record) => Type::Record(
+            record
+                .fields()
+                .map(|f| Ok((f.name.to_owned(), type_of(&f.ty)?)))
+                .collect::<Result<_, String>>()?,
+        ),
         types::Type::Variant(variant) => {
-            let case = |c: types::Case<'_>| Ok((c.name.to_owned(), c.ty.map(|ty| type_of(&ty)).transpose()?));
+            let case = |c: types::Case<'_>| {
+                Ok((c.name.to_owned(), c.ty.map(|ty| type_of(&ty)).transpose()?))
+            };
             Type::Variant(variant.cases().map(case).collect::<Result<_, String>>()?)
         }
         types::Type::Enum(names) => Type::Enum(names.names().map(str::to_owned).collect()),
         types::Type::Flags(names) => Type::Flags(names.names().map(str::to_owned).collect()),
         types::Type::Option(option) => Type::Option(Box::new(type_of(&option.ty())?)),
-        types::Type::Result(result) => Type::Result { ok: boxed(result.ok())?, err: boxed(result.err())? },
+        types::Type::Result(result) => {
+            Type::Result { ok: boxed(result.ok())?, err: boxed(result.err())? }
+        }
         types::Type::Own(_) => Type::Handle { resource_id: 0, mode: ResourceMode::Owned },
         types::Type::Borrow(_) => Type::Handle { resource_id: 0, mode: ResourceMode::Borrowed },
         _ => return Err("types of a later component model are not supported".into()),
@@ -77,8 +86,12 @@ pub(crate) fn lower(ty: &Type, value: Value, handles: &mut dyn Handles) -> Resul
         (Type::Char, Value::Char(v)) => Val::Char(v),
         (Type::String, Value::String(v)) => Val::String(v),
         (Type::List(item), Value::List(items)) => Val::List(lower_all(item, items, handles)?),
-        (Type::List(_), Value::Bytes(bytes)) => Val::List(bytes.iter().map(|b| Val::U8(*b)).collect()),
-        (Type::Tuple(types), Value::Tuple(items)) => Val::Tuple(lower_each(types.iter(), items, handles)?),
+        (Type::List(_), Value::Bytes(bytes)) => {
+            Val::List(bytes.iter().map(|b| Val::U8(*b)).collect())
+        }
+        (Type::Tuple(types), Value::Tuple(items)) => {
+            Val::Tuple(lower_each(types.iter(), items, handles)?)
+        }
         (Type::Record(fields), Value::Record(items)) => {
             let values = lower_each(fields.iter().map(|(_, t)| t), items, handles)?;
             Val::Record(fields.iter().map(|(n, _)| n.clone()).zip(values).collect())
@@ -88,11 +101,15 @@ pub(crate) fn lower(ty: &Type, value: Value, handles: &mut dyn Handles) -> Resul
             Val::Variant(name.clone(), lower_boxed(ty.as_ref(), value, handles)?)
         }
         (Type::Enum(cases), Value::Enum(case)) => Val::Enum(nth(cases, case)?.clone()),
-        (Type::Flags(names), Value::Flags(set)) => {
-            Val::Flags(names.iter().zip(set).filter(|(_, on)| *on).map(|(n, _)| n.clone()).collect())
+        (Type::Flags(names), Value::Flags(set)) => Val::Flags(
+            names.iter().zip(set).filter(|(_, on)| *on).map(|(n, _)| n.clone()).collect(),
+        ),
+        (Type::Option(ty), Value::Option(value)) => {
+            Val::Option(lower_boxed(Some(ty), value, handles)?)
         }
-        (Type::Option(ty), Value::Option(value)) => Val::Option(lower_boxed(Some(ty), value, handles)?),
-        (Type::Result { ok, .. }, Value::Result(Ok(value))) => Val::Result(Ok(lower_boxed(ok.as_deref(), value, handles)?)),
+        (Type::Result { ok, .. }, Value::Result(Ok(value))) => {
+            Val::Result(Ok(lower_boxed(ok.as_deref(), value, handles)?))
+        }
         (Type::Result { err, .. }, Value::Result(Err(value))) => {
             Val::Result(Err(lower_boxed(err.as_deref(), value, handles)?))
         }
@@ -104,20 +121,31 @@ pub(crate) fn lower(ty: &Type, value: Value, handles: &mut dyn Handles) -> Resul
 }
 
 fn nth<T>(items: &[T], index: u32) -> Result<&T, String> {
-    usize::try_from(index).ok().and_then(|i| items.get(i)).ok_or_else(|| format!("there is no case {index}"))
+    usize::try_from(index)
+        .ok()
+        .and_then(|i| items.get(i))
+        .ok_or_else(|| format!("there is no case {index}"))
 }
 
 fn lower_all(ty: &Type, items: Vec<Value>, handles: &mut dyn Handles) -> Result<Vec<Val>, String> {
     items.into_iter().map(|v| lower(ty, v, handles)).collect()
 }
 
-fn lower_each<'a>(types: impl Iterator<Item = &'a Type>, items: Vec<Value>, handles: &mut dyn Handles) -> Result<Vec<Val>, String> {
+fn lower_each<'a>(
+    types: impl Iterator<Item = &'a Type>,
+    items: Vec<Value>,
+    handles: &mut dyn Handles,
+) -> Result<Vec<Val>, String> {
     types.zip(items).map(|(t, v)| lower(t, v, handles)).collect()
 }
 
 type Boxed<T> = Option<Box<T>>;
 
-fn lower_boxed(ty: Option<&Type>, value: Boxed<Value>, handles: &mut dyn Handles) -> Result<Boxed<Val>, String> {
+fn lower_boxed(
+    ty: Option<&Type>,
+    value: Boxed<Value>,
+    handles: &mut dyn Handles,
+) -> Result<Boxed<Val>, String> {
     match (ty, value) {
         (Some(ty), Some(value)) => Ok(Some(Box::new(lower(ty, *value, handles)?))),
         _ => Ok(None),
@@ -141,19 +169,26 @@ pub(crate) fn lift(ty: &Type, val: Val, handles: &mut dyn Handles) -> Result<Val
         (_, Val::Char(v)) => Value::Char(v),
         (_, Val::String(v)) => Value::String(v),
         (Type::List(item), Val::List(items)) if **item == Type::U8 => Value::Bytes(
-            items.iter().map(|v| match v {
-                Val::U8(b) => *b,
-                _ => 0,
-            }).collect(),
+            items
+                .iter()
+                .map(|v| match v {
+                    Val::U8(b) => *b,
+                    _ => 0,
+                })
+                .collect(),
         ),
-        (Type::List(item), Val::List(items)) => {
-            Value::List(items.into_iter().map(|v| lift(item, v, handles)).collect::<Result<_, _>>()?)
-        }
-        (Type::Tuple(types), Val::Tuple(items)) => {
-            Value::Tuple(types.iter().zip(items).map(|(t, v)| lift(t, v, handles)).collect::<Result<_, _>>()?)
-        }
+        (Type::List(item), Val::List(items)) => Value::List(
+            items.into_iter().map(|v| lift(item, v, handles)).collect::<Result<_, _>>()?,
+        ),
+        (Type::Tuple(types), Val::Tuple(items)) => Value::Tuple(
+            types.iter().zip(items).map(|(t, v)| lift(t, v, handles)).collect::<Result<_, _>>()?,
+        ),
         (Type::Record(fields), Val::Record(items)) => Value::Record(
-            fields.iter().zip(items).map(|((_, t), (_, v))| lift(t, v, handles)).collect::<Result<_, _>>()?,
+            fields
+                .iter()
+                .zip(items)
+                .map(|((_, t), (_, v))| lift(t, v, handles))
+                .collect::<Result<_, _>>()?,
         ),
         (Type::Variant(cases), Val::Variant(name, value)) => {
             let case = position(cases.iter().map(|(n, _)| n), &name)?;
@@ -161,10 +196,18 @@ pub(crate) fn lift(ty: &Type, val: Val, handles: &mut dyn Handles) -> Result<Val
             Value::Variant { case, value: lift_boxed(ty, value, handles)? }
         }
         (Type::Enum(cases), Val::Enum(name)) => Value::Enum(position(cases.iter(), &name)?),
-        (Type::Flags(names), Val::Flags(set)) => Value::Flags(names.iter().map(|n| set.contains(n)).collect()),
-        (Type::Option(ty), Val::Option(value)) => Value::Option(lift_boxed(Some(ty), value, handles)?),
-        (Type::Result { ok, .. }, Val::Result(Ok(value))) => Value::Result(Ok(lift_boxed(ok.as_deref(), value, handles)?)),
-        (Type::Result { err, .. }, Val::Result(Err(value))) => Value::Result(Err(lift_boxed(err.as_deref(), value, handles)?)),
+        (Type::Flags(names), Val::Flags(set)) => {
+            Value::Flags(names.iter().map(|n| set.contains(n)).collect())
+        }
+        (Type::Option(ty), Val::Option(value)) => {
+            Value::Option(lift_boxed(Some(ty), value, handles)?)
+        }
+        (Type::Result { ok, .. }, Val::Result(Ok(value))) => {
+            Value::Result(Ok(lift_boxed(ok.as_deref(), value, handles)?))
+        }
+        (Type::Result { err, .. }, Val::Result(Err(value))) => {
+            Value::Result(Err(lift_boxed(err.as_deref(), value, handles)?))
+        }
         (Type::Handle { .. }, Val::Resource(resource)) => handles.lift(resource),
         (ty, val) => return Err(format!("expected {ty:?}, got {val:?}")),
     })
@@ -175,7 +218,11 @@ fn position<'a>(mut names: impl Iterator<Item = &'a String>, name: &str) -> Resu
     u32::try_from(at).map_err(|e| e.to_string())
 }
 
-fn lift_boxed(ty: Option<&Type>, val: Boxed<Val>, handles: &mut dyn Handles) -> Result<Boxed<Value>, String> {
+fn lift_boxed(
+    ty: Option<&Type>,
+    val: Boxed<Val>,
+    handles: &mut dyn Handles,
+) -> Result<Boxed<Value>, String> {
     match (ty, val) {
         (Some(ty), Some(val)) => Ok(Some(Box::new(lift(ty, *val, handles)?))),
         _ => Ok(None),

@@ -1,7 +1,9 @@
 //! What a component binary contains, read without compiling it.
 
 use crate::types::Translator;
-use emet_model::{ComponentMetadata, LinearMemory, ProducerField, Producers, VersionedName, incoming_http};
+use emet_model::{
+    ComponentMetadata, LinearMemory, ProducerField, Producers, VersionedName, incoming_http,
+};
 use emet_values::{Export, FunctionType};
 use wasmparser::component_types::{ComponentEntityType, ComponentInstanceTypeId};
 use wasmparser::types::Types;
@@ -14,7 +16,9 @@ const PAGE: u64 = 65536;
 pub(crate) fn analyse(wasm: &[u8]) -> Result<ComponentMetadata, String> {
     check_encoding(wasm)?;
     let features = WasmFeatures::default() | WasmFeatures::COMPONENT_MODEL;
-    let types = Validator::new_with_features(features).validate_all(wasm).map_err(|e| format!("not a valid component: {e}"))?;
+    let types = Validator::new_with_features(features)
+        .validate_all(wasm)
+        .map_err(|e| format!("not a valid component: {e}"))?;
     let (memories, producers) = sections(wasm)?;
     let mut exports = exports(wasm, &types)?;
     if incoming_http::handler(&exports).is_some() {
@@ -42,9 +46,14 @@ fn exports(wasm: &[u8], types: &Types) -> Result<Vec<Export>, String> {
     let mut exports = Vec::new();
     for name in export_names(wasm)? {
         match types.component_item_for_export(&name).map(|item| item.ty) {
-            Some(ComponentEntityType::Func(id)) => exports.push(Export::Function(translator.function(&name, id)?)),
+            Some(ComponentEntityType::Func(id)) => {
+                exports.push(Export::Function(translator.function(&name, id)?))
+            }
             Some(ComponentEntityType::Instance(id)) => {
-                exports.push(Export::Instance { functions: functions(&mut translator, types, id)?, name });
+                exports.push(Export::Instance {
+                    functions: functions(&mut translator, types, id)?,
+                    name,
+                });
             }
             _ => {}
         }
@@ -94,7 +103,10 @@ fn sections(wasm: &[u8]) -> Result<(Vec<LinearMemory>, Vec<Producers>), String> 
                 for memory in section {
                     let memory = memory.map_err(|e| e.to_string())?;
                     let bytes = |pages: u64| pages.saturating_mul(PAGE);
-                    memories.push(LinearMemory { initial: bytes(memory.initial), maximum: memory.maximum.map(bytes) });
+                    memories.push(LinearMemory {
+                        initial: bytes(memory.initial),
+                        maximum: memory.maximum.map(bytes),
+                    });
                 }
             }
             Payload::CustomSection(section) => {
@@ -116,7 +128,10 @@ fn read_producers(reader: wasmparser::ProducersSectionReader<'_>) -> wasmparser:
         let mut values = Vec::new();
         for value in field.values {
             let value = value?;
-            values.push(VersionedName { name: value.name.to_owned(), version: value.version.to_owned() });
+            values.push(VersionedName {
+                name: value.name.to_owned(),
+                version: value.version.to_owned(),
+            });
         }
         fields.push(ProducerField { name: field.name.to_owned(), values });
     }
@@ -150,8 +165,15 @@ mod tests {
         )
         .unwrap();
         let metadata = analyse(&component).unwrap();
-        assert_eq!(metadata.memories, [LinearMemory { initial: 2 * PAGE, maximum: Some(3 * PAGE) }]);
-        assert!(matches!(&metadata.exports[0], Export::Instance { name, functions } if name == "test:x/api@1.0.0" && functions[0].name == "double"));
-        assert!(matches!(&metadata.exports[1], Export::Function(f) if f.name == "plain" && f.params.len() == 1));
+        assert_eq!(
+            metadata.memories,
+            [LinearMemory { initial: 2 * PAGE, maximum: Some(3 * PAGE) }]
+        );
+        assert!(
+            matches!(&metadata.exports[0], Export::Instance { name, functions } if name == "test:x/api@1.0.0" && functions[0].name == "double")
+        );
+        assert!(
+            matches!(&metadata.exports[1], Export::Function(f) if f.name == "plain" && f.params.len() == 1)
+        );
     }
 }

@@ -33,7 +33,10 @@ fn normalise(path: &str) -> Result<String, ComponentError> {
 
 /// Unpacks an archive. Files without a named permission are read-only; every named path must be in
 /// the archive.
-pub(crate) fn unpack(archive: &[u8], permissions: &[(String, FilePermissions)]) -> Result<Vec<Content>, ComponentError> {
+pub(crate) fn unpack(
+    archive: &[u8],
+    permissions: &[(String, FilePermissions)],
+) -> Result<Vec<Content>, ComponentError> {
     let mut named = BTreeMap::new();
     for (path, permission) in permissions {
         named.insert(normalise(path)?, *permission);
@@ -61,7 +64,9 @@ pub(crate) fn unpack(archive: &[u8], permissions: &[(String, FilePermissions)]) 
         files.push((InitialFile { key, path, permissions }, content));
     }
     if let Some(path) = named.keys().next() {
-        return Err(invalid(format!("permissions are given for {path}, which is not in the archive")));
+        return Err(invalid(format!(
+            "permissions are given for {path}, which is not in the archive"
+        )));
     }
     Ok(files)
 }

@@ -5,7 +5,10 @@ use crate::archive::{self, Content};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{ComponentError, Components, NewComponent};
-use emet_model::{CheckpointSupport, Component, ComponentId, ComponentVersion, InitialFile, Timestamp, VersionedComponentId};
+use emet_model::{
+    CheckpointSupport, Component, ComponentId, ComponentVersion, InitialFile, Timestamp,
+    VersionedComponentId,
+};
 use emet_storage::{Batch, BlobStore, KvStore};
 use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
@@ -48,7 +51,10 @@ fn version_key(id: ComponentId, version: ComponentVersion) -> Vec<u8> {
 /// Named by its content: of two processes that store the same version at the same time one loses,
 /// and must not have replaced the binary of the other.
 fn wasm_key(component: &Component) -> String {
-    format!("components/{}/{}.wasm", component.versioned_component_id.component_id, component.wasm_digest)
+    format!(
+        "components/{}/{}.wasm",
+        component.versioned_component_id.component_id, component.wasm_digest
+    )
 }
 
 fn file_key(hash: &str) -> String {
@@ -70,7 +76,10 @@ fn now() -> Timestamp {
 
 impl ComponentService {
     /// A service over the stores; the receiver hears of every version that was stored.
-    pub fn new(kv: Arc<dyn KvStore>, blobs: Arc<dyn BlobStore>) -> (Arc<Self>, mpsc::UnboundedReceiver<Uploaded>) {
+    pub fn new(
+        kv: Arc<dyn KvStore>,
+        blobs: Arc<dyn BlobStore>,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Uploaded>) {
         let (uploads, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self { kv, blobs, uploads, latest: RwLock::new(HashMap::new()) }), receiver)
     }
@@ -81,10 +90,15 @@ impl ComponentService {
     }
 
     /// The versions whose keys have a prefix, after a key if one is given.
-    async fn scan(&self, prefix: &[u8], mut after: Option<Vec<u8>>) -> Result<Vec<Component>, ComponentError> {
+    async fn scan(
+        &self,
+        prefix: &[u8],
+        mut after: Option<Vec<u8>>,
+    ) -> Result<Vec<Component>, ComponentError> {
         let mut out = Vec::new();
         loop {
-            let page = self.kv.scan(VERSIONS, prefix, after.as_deref(), PAGE).await.map_err(internal)?;
+            let page =
+                self.kv.scan(VERSIONS, prefix, after.as_deref(), PAGE).await.map_err(internal)?;
             after = page.last().map(|(key, _)| key.clone());
             let read = page.len();
             for (_, record) in page {
@@ -110,10 +124,19 @@ impl ComponentService {
     }
 
     /// Stores binary and files, then the metadata that makes the version visible.
-    async fn store(&self, mut component: Component, wasm: Bytes, files: Vec<Content>, batch: Batch) -> Result<Option<Component>, ComponentError> {
+    async fn store(
+        &self,
+        mut component: Component,
+        wasm: Bytes,
+        files: Vec<Content>,
+        batch: Batch,
+    ) -> Result<Option<Component>, ComponentError> {
         let id = component.versioned_component_id;
         for (file, content) in files {
-            self.blobs.put_if_absent(&file_key(&file.key), content.into()).await.map_err(internal)?;
+            self.blobs
+                .put_if_absent(&file_key(&file.key), content.into())
+                .await
+                .map_err(internal)?;
         }
         self.blobs.put(&wasm_key(&component), wasm).await.map_err(internal)?;
         component.created_at = Some(now());
@@ -131,13 +154,21 @@ impl ComponentService {
 }
 
 /// Reads an upload in a thread of its own: it may be large.
-async fn read_upload(id: VersionedComponentId, name: &str, upload: &NewComponent) -> Result<(Component, Option<Vec<Content>>), ComponentError> {
+async fn read_upload(
+    id: VersionedComponentId,
+    name: &str,
+    upload: &NewComponent,
+) -> Result<(Component, Option<Vec<Content>>), ComponentError> {
     let (wasm, files) = (upload.wasm.clone(), upload.files.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let metadata = analyse(&wasm).map_err(|reason| ComponentError::Invalid(vec![format!("Invalid component: {reason}")]))?;
+        let metadata = analyse(&wasm).map_err(|reason| {
+            ComponentError::Invalid(vec![format!("Invalid component: {reason}")])
+        })?;
         let checkpoints = checkpoint_support(&wasm)?;
         let digest: String = Sha256::digest(&wasm).iter().map(|b| format!("{b:02x}")).collect();
-        let files = files.map(|(archive, permissions)| archive::unpack(&archive, &permissions)).transpose()?;
+        let files = files
+            .map(|(archive, permissions)| archive::unpack(&archive, &permissions))
+            .transpose()?;
         Ok((metadata, checkpoints, digest, files))
     });
     let (mut metadata, checkpoints, wasm_digest, files) = read.await.map_err(internal)??;
@@ -160,21 +191,34 @@ async fn read_upload(id: VersionedComponentId, name: &str, upload: &NewComponent
 /// Whether the state of workers can be saved; names that this takes are refused.
 fn checkpoint_support(wasm: &[u8]) -> Result<CheckpointSupport, ComponentError> {
     if let Some(name) = emet_checkpoint::reserved_name(wasm) {
-        let reason = format!("Invalid component: the name {name} is reserved; names must not start with {}", emet_checkpoint::PREFIX);
+        let reason = format!(
+            "Invalid component: the name {name} is reserved; names must not start with {}",
+            emet_checkpoint::PREFIX
+        );
         return Err(ComponentError::Invalid(vec![reason]));
     }
     // Which resources the host can make again does not matter for this answer.
     Ok(match emet_checkpoint::rewrite(wasm, &[]) {
-        emet_checkpoint::Verdict::Supported { .. } => CheckpointSupport { supported: true, reason: None },
-        emet_checkpoint::Verdict::Refused(reason) => CheckpointSupport { supported: false, reason: Some(reason) },
+        emet_checkpoint::Verdict::Supported { .. } => {
+            CheckpointSupport { supported: true, reason: None }
+        }
+        emet_checkpoint::Verdict::Refused(reason) => {
+            CheckpointSupport { supported: false, reason: Some(reason) }
+        }
     })
 }
 
 #[async_trait]
 impl Components for ComponentService {
-    async fn create(&self, name: String, upload: NewComponent) -> Result<Component, ComponentError> {
+    async fn create(
+        &self,
+        name: String,
+        upload: NewComponent,
+    ) -> Result<Component, ComponentError> {
         if name.is_empty() || name.len() > MAX_NAME {
-            return Err(ComponentError::Invalid(vec![format!("Invalid component name: it must have 1 to {MAX_NAME} bytes")]));
+            return Err(ComponentError::Invalid(vec![format!(
+                "Invalid component name: it must have 1 to {MAX_NAME} bytes"
+            )]));
         }
         if let Some(id) = self.id_of(&name).await? {
             return Err(ComponentError::AlreadyExists(id));
@@ -182,25 +226,39 @@ impl Components for ComponentService {
         let id = VersionedComponentId { component_id: ComponentId(Uuid::new_v4()), version: 0 };
         let (component, files) = read_upload(id, &name, &upload).await?;
         let uuid = Bytes::copy_from_slice(id.component_id.0.as_bytes());
-        let batch = Batch::new().if_absent(NAMES, name.as_bytes()).put(NAMES, name.as_bytes(), uuid);
+        let batch =
+            Batch::new().if_absent(NAMES, name.as_bytes()).put(NAMES, name.as_bytes(), uuid);
         match self.store(component, upload.wasm, files.unwrap_or_default(), batch).await? {
             Some(component) => Ok(component),
-            None => Err(ComponentError::AlreadyExists(self.id_of(&name).await?.unwrap_or(id.component_id))),
+            None => Err(ComponentError::AlreadyExists(
+                self.id_of(&name).await?.unwrap_or(id.component_id),
+            )),
         }
     }
 
-    async fn update(&self, id: ComponentId, upload: NewComponent) -> Result<Component, ComponentError> {
+    async fn update(
+        &self,
+        id: ComponentId,
+        upload: NewComponent,
+    ) -> Result<Component, ComponentError> {
         loop {
             let previous = self.latest(id).await?;
-            let next = VersionedComponentId { component_id: id, version: previous.versioned_component_id.version + 1 };
-            let (mut component, files) = read_upload(next, &previous.component_name, &upload).await?;
+            let next = VersionedComponentId {
+                component_id: id,
+                version: previous.versioned_component_id.version + 1,
+            };
+            let (mut component, files) =
+                read_upload(next, &previous.component_name, &upload).await?;
             if upload.component_type.is_none() {
                 component.component_type = previous.component_type;
             }
             if files.is_none() {
                 component.files.clone_from(&previous.files);
             }
-            if let Some(stored) = self.store(component, upload.wasm.clone(), files.unwrap_or_default(), Batch::new()).await? {
+            if let Some(stored) = self
+                .store(component, upload.wasm.clone(), files.unwrap_or_default(), Batch::new())
+                .await?
+            {
                 return Ok(stored);
             }
             // Somebody else stored this version meanwhile: take the next one.
@@ -222,11 +280,16 @@ impl Components for ComponentService {
         self.scan(id.0.as_bytes(), None).await
     }
 
-    async fn get(&self, id: ComponentId, version: Option<ComponentVersion>) -> Result<Component, ComponentError> {
+    async fn get(
+        &self,
+        id: ComponentId,
+        version: Option<ComponentVersion>,
+    ) -> Result<Component, ComponentError> {
         match version {
             None => self.latest(id).await.map(|c| (*c).clone()),
             Some(version) => {
-                let found = self.kv.get(VERSIONS, &version_key(id, version)).await.map_err(internal)?;
+                let found =
+                    self.kv.get(VERSIONS, &version_key(id, version)).await.map_err(internal)?;
                 parse(&found.ok_or_else(not_found)?)
             }
         }
@@ -246,12 +309,16 @@ impl Components for ComponentService {
             }
             (other, _) => other,
         })?;
-        let wasm =
-            self.blobs.get(&wasm_key(&component)).await.map_err(internal)?;
+        let wasm = self.blobs.get(&wasm_key(&component)).await.map_err(internal)?;
         wasm.ok_or_else(|| internal("the binary of the component is missing"))
     }
 
-    async fn file(&self, id: ComponentId, version: ComponentVersion, key: &str) -> Result<Bytes, ComponentError> {
+    async fn file(
+        &self,
+        id: ComponentId,
+        version: ComponentVersion,
+        key: &str,
+    ) -> Result<Bytes, ComponentError> {
         let component = self.get(id, Some(version)).await?;
         let missing = || ComponentError::NotFound(format!("Component file not found: {key}"));
         component.files.iter().find(|f| f.key == key).ok_or_else(missing)?;

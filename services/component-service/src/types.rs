@@ -2,11 +2,11 @@
 
 use emet_values::{FunctionType, ResourceMode, Type};
 use std::collections::HashMap;
+use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{
     ComponentDefinedType, ComponentDefinedTypeId, ComponentFuncTypeId, ComponentValType, ResourceId,
 };
 use wasmparser::types::TypesRef;
-use wasmparser::PrimitiveValType;
 
 /// Deepest type of an interface.
 const MAX_DEPTH: usize = emet_values::MAX_DEPTH;
@@ -22,15 +22,21 @@ impl<'a> Translator<'a> {
         Self { types, resources: HashMap::new() }
     }
 
-    pub(crate) fn function(&mut self, name: &str, id: ComponentFuncTypeId) -> Result<FunctionType, String> {
+    pub(crate) fn function(
+        &mut self,
+        name: &str,
+        id: ComponentFuncTypeId,
+    ) -> Result<FunctionType, String> {
         let ty = self.types.get(id).ok_or("a function has no type")?;
         if ty.async_ {
             return Err(format!("function {name} is async, which is not supported"));
         }
         let params = ty.params.iter().map(|(n, t)| Ok((n.to_string(), self.value(*t, 0)?)));
-        let params = params.collect::<Result<_, String>>().map_err(|e| format!("function {name}: {e}"))?;
+        let params =
+            params.collect::<Result<_, String>>().map_err(|e| format!("function {name}: {e}"))?;
         let results = ty.result.iter().map(|t| Ok((None, self.value(*t, 0)?)));
-        let results = results.collect::<Result<_, String>>().map_err(|e| format!("function {name}: {e}"))?;
+        let results =
+            results.collect::<Result<_, String>>().map_err(|e| format!("function {name}: {e}"))?;
         Ok(FunctionType { name: name.to_owned(), params, results })
     }
 
@@ -41,7 +47,11 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn boxed(&mut self, ty: Option<ComponentValType>, depth: usize) -> Result<Option<Box<Type>>, String> {
+    fn boxed(
+        &mut self,
+        ty: Option<ComponentValType>,
+        depth: usize,
+    ) -> Result<Option<Box<Type>>, String> {
         ty.map(|t| self.value(t, depth).map(Box::new)).transpose()
     }
 
@@ -53,23 +63,42 @@ impl<'a> Translator<'a> {
         Ok(match ty {
             ComponentDefinedType::Primitive(primitive) => primitive_type(primitive)?,
             ComponentDefinedType::Record(record) => {
-                let fields = record.fields.iter().map(|(n, t)| Ok((n.to_string(), self.value(*t, depth)?)));
+                let fields =
+                    record.fields.iter().map(|(n, t)| Ok((n.to_string(), self.value(*t, depth)?)));
                 Type::Record(fields.collect::<Result<_, String>>()?)
             }
             ComponentDefinedType::Variant(variant) => {
-                let cases = variant.cases.iter().map(|(n, c)| Ok((n.to_string(), c.ty.map(|t| self.value(t, depth)).transpose()?)));
+                let cases = variant.cases.iter().map(|(n, c)| {
+                    Ok((n.to_string(), c.ty.map(|t| self.value(t, depth)).transpose()?))
+                });
                 Type::Variant(cases.collect::<Result<_, String>>()?)
             }
-            ComponentDefinedType::List { element, .. } => Type::List(Box::new(self.value(element, depth)?)),
-            ComponentDefinedType::Tuple(tuple) => {
-                Type::Tuple(tuple.types.iter().map(|t| self.value(*t, depth)).collect::<Result<_, _>>()?)
+            ComponentDefinedType::List { element, .. } => {
+                Type::List(Box::new(self.value(element, depth)?))
             }
-            ComponentDefinedType::Flags(names) => Type::Flags(names.iter().map(ToString::to_string).collect()),
-            ComponentDefinedType::Enum(names) => Type::Enum(names.iter().map(ToString::to_string).collect()),
-            ComponentDefinedType::Option { ty, .. } => Type::Option(Box::new(self.value(ty, depth)?)),
-            ComponentDefinedType::Result { ok, err, .. } => Type::Result { ok: self.boxed(ok, depth)?, err: self.boxed(err, depth)? },
-            ComponentDefinedType::Own(id) => Type::Handle { resource_id: self.resource(id.resource()), mode: ResourceMode::Owned },
-            ComponentDefinedType::Borrow(id) => Type::Handle { resource_id: self.resource(id.resource()), mode: ResourceMode::Borrowed },
+            ComponentDefinedType::Tuple(tuple) => Type::Tuple(
+                tuple.types.iter().map(|t| self.value(*t, depth)).collect::<Result<_, _>>()?,
+            ),
+            ComponentDefinedType::Flags(names) => {
+                Type::Flags(names.iter().map(ToString::to_string).collect())
+            }
+            ComponentDefinedType::Enum(names) => {
+                Type::Enum(names.iter().map(ToString::to_string).collect())
+            }
+            ComponentDefinedType::Option { ty, .. } => {
+                Type::Option(Box::new(self.value(ty, depth)?))
+            }
+            ComponentDefinedType::Result { ok, err, .. } => {
+                Type::Result { ok: self.boxed(ok, depth)?, err: self.boxed(err, depth)? }
+            }
+            ComponentDefinedType::Own(id) => Type::Handle {
+                resource_id: self.resource(id.resource()),
+                mode: ResourceMode::Owned,
+            },
+            ComponentDefinedType::Borrow(id) => Type::Handle {
+                resource_id: self.resource(id.resource()),
+                mode: ResourceMode::Borrowed,
+            },
             other => return Err(format!("type {other:?} is not supported")),
         })
     }

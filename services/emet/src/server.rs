@@ -48,19 +48,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 async fn serve(args: &Args) -> Result<()> {
     let data = &args.data_dir;
-    std::fs::create_dir_all(data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-    let listener = tokio::net::TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
-    let store = Embedded::open(&data.join("store")).map_err(|e| anyhow::anyhow!("cannot open the store: {e}"))?;
+    std::fs::create_dir_all(data)
+        .with_context(|| format!("cannot make the data directory {}", data.display()))?;
+    let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
+        format!("cannot listen on {}; choose another address with --listen", args.listen)
+    })?;
+    let store = Embedded::open(&data.join("store"))
+        .map_err(|e| anyhow::anyhow!("cannot open the store: {e}"))?;
     let blobs = FsBlob::open(data.join("blobs")).context("cannot open the object store")?;
     let address = listener.local_addr()?;
     let health = Health::default();
-    let stores = Stores { log: store.log(), kv: store.kv(), blobs: Arc::new(blobs) }.measured(&health);
+    let stores =
+        Stores { log: store.log(), kv: store.kv(), blobs: Arc::new(blobs) }.measured(&health);
     let auth = args.access.auth(address, stores.kv.clone())?;
     let executor = start(args, stores, auth, health).await?;
     args.access.serve_metrics(executor.state.metrics.clone()).await?;
-    tracing::info!("emet {} is ready: http://{address} (API), http://{address}/docs (documentation)", env!("CARGO_PKG_VERSION"));
+    tracing::info!(
+        "emet {} is ready: http://{address} (API), http://{address}/docs (documentation)",
+        env!("CARGO_PKG_VERSION")
+    );
     let app = router(executor.state);
     axum::serve(listener, app).with_graceful_shutdown(process::stop_signal()).await?;
     tracing::info!("stopping");

@@ -11,19 +11,31 @@ use emet_storage::Append;
 const CHUNK: usize = 1024;
 
 /// Copies the entries up to the cut-off, and the payloads that they refer to.
-pub(crate) async fn fork(shared: &Shared, source: WorkerId, target: WorkerId, cut_off: OplogIndex) -> Result<(), WorkerError> {
+pub(crate) async fn fork(
+    shared: &Shared,
+    source: WorkerId,
+    target: WorkerId,
+    cut_off: OplogIndex,
+) -> Result<(), WorkerError> {
     if cut_off < 2 {
         return Err(WorkerError::invalid("oplog_index_cut_off must be at least 2"));
     }
     let epoch = shared.ownership.epoch(&target)?;
-    let exists = shared.log.head(&log_key(&target)).await.map_err(|e| log_failure(&e))?.is_some_and(|h| h.last > 0);
+    let exists = shared
+        .log
+        .head(&log_key(&target))
+        .await
+        .map_err(|e| log_failure(&e))?
+        .is_some_and(|h| h.last > 0);
     if exists || shared.live_metadata(&target).is_some() {
         return Err(WorkerError::WorkerAlreadyExists { worker_id: target });
     }
     let head = shared.log.head(&log_key(&source)).await.map_err(|e| log_failure(&e))?;
     let last = head.ok_or_else(|| WorkerError::WorkerNotFound { worker_id: source.clone() })?.last;
     if cut_off > last {
-        return Err(WorkerError::invalid(format!("cannot fork at index {cut_off}: the oplog has {last} entries")));
+        return Err(WorkerError::invalid(format!(
+            "cannot fork at index {cut_off}: the oplog has {last} entries"
+        )));
     }
     let mut entries = Vec::new();
     let mut next = 1;
@@ -36,7 +48,13 @@ pub(crate) async fn fork(shared: &Shared, source: WorkerId, target: WorkerId, cu
     store(shared, &source, target, epoch, entries).await
 }
 
-async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, epoch: Epoch, entries: Vec<(OplogIndex, Entry)>) -> Result<(), WorkerError> {
+async fn store(
+    shared: &Shared,
+    source: &WorkerId,
+    target: WorkerId,
+    epoch: Epoch,
+    entries: Vec<(OplogIndex, Entry)>,
+) -> Result<(), WorkerError> {
     let from = Payloads::new(shared.node.blobs.clone(), source);
     let to = Payloads::new(shared.node.blobs.clone(), &target);
     let mut fold = Fold::new();
@@ -59,7 +77,14 @@ async fn store(shared: &Shared, source: &WorkerId, target: WorkerId, epoch: Epoc
         records.push(codec::encode(&entry));
     }
     let unfinished = fold.state().is_unfinished();
-    let append = Append { key: log_key(&target), epoch, expected: 1, records, unfinished: Some(unfinished), summary: None };
+    let append = Append {
+        key: log_key(&target),
+        epoch,
+        expected: 1,
+        records,
+        unfinished: Some(unfinished),
+        summary: None,
+    };
     shared.log.append(append).await.map_err(|e| log_failure(&e))
 }
 

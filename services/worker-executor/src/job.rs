@@ -95,7 +95,9 @@ impl Scene {
             Job::Verify(reply) => self.verify(&mut loaded, reply).await,
         };
         match ended {
-            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)) | Ended::Verified)) => (loaded, ended),
+            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)) | Ended::Verified)) => {
+                (loaded, ended)
+            }
             Ok(ended) => (None, ended),
             Err(error) => {
                 let waiting = loaded.as_mut().and_then(|l| l.instance.take_waiting());
@@ -113,7 +115,10 @@ impl Scene {
             return Ok(ended);
         }
         let (plan, target) = self.plan().await?;
-        let id = VersionedComponentId { component_id: self.writer.worker.component_id, version: plan.version };
+        let id = VersionedComponentId {
+            component_id: self.writer.worker.component_id,
+            version: plan.version,
+        };
         let prepared = match self.shared.cache.get(id).await {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
@@ -247,7 +252,9 @@ impl Scene {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<WorkerCtx, WorkerError> {
         let node = self.shared.node.clone();
-        let files = WorkerFiles::create(&node.work_dir).map_err(|e| WorkerError::unknown(format!("cannot make the worker's directory: {e}")))?;
+        let files = WorkerFiles::create(&node.work_dir).map_err(|e| {
+            WorkerError::unknown(format!("cannot make the worker's directory: {e}"))
+        })?;
         let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
         let read_only = match checkpoint {
             Some(checkpoint) => {
@@ -291,13 +298,15 @@ impl Scene {
         let Some(function) = find_snapshot_function(instance, "load") else {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
-        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await {
+        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await
+        {
             Err(trap) if Stop::find(&trap).is_none() => {
                 wasmtime::bail!("Manual update failed to load snapshot: {trap:#}")
             }
             other => other?,
         };
-        let loaded = loaded.map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
+        let loaded = loaded
+            .map_err(|e| wasmtime::format_err!("Manual update failed to load snapshot: {e}"))?;
         if let Some(reason) = snapshot_error(&loaded) {
             wasmtime::bail!("Manual update failed to load snapshot: {reason}");
         }
@@ -307,11 +316,14 @@ impl Scene {
 
     pub(crate) async fn replay(&self, instance: &mut Instance) -> wasmtime::Result<Ended> {
         loop {
-            let Some((index, entry)) = instance.ctx().journal.next().await? else { return Ok(Ended::Ready) };
+            let Some((index, entry)) = instance.ctx().journal.next().await? else {
+                return Ok(Ended::Ready);
+            };
             match entry.kind {
                 EntryKind::Invoked(invocation) => {
                     let span = observe::invocation(&self.writer, &invocation, true);
-                    if let Some(ended) = self.execute(instance, invocation).instrument(span).await? {
+                    if let Some(ended) = self.execute(instance, invocation).instrument(span).await?
+                    {
                         return Ok(ended);
                     }
                 }
@@ -321,7 +333,11 @@ impl Scene {
     }
 
     /// Starts an invocation on an instance that executes nothing.
-    async fn start(&self, loaded: &mut Option<Loaded>, invocation: Invocation) -> wasmtime::Result<Ended> {
+    async fn start(
+        &self,
+        loaded: &mut Option<Loaded>,
+        invocation: Invocation,
+    ) -> wasmtime::Result<Ended> {
         let Some(loaded) = loaded else { return Ok(Ended::Restart) };
         self.writer.add(EntryKind::Invoked(invocation.clone()));
         let span = observe::invocation(&self.writer, &invocation, false);
@@ -333,8 +349,13 @@ impl Scene {
 
     /// Calls the guest for an invocation whose start is in the log, and records or compares its
     /// result. Some: the call did not complete.
-    async fn execute(&self, instance: &mut Instance, invocation: Invocation) -> wasmtime::Result<Option<Ended>> {
-        let parameters = self.writer.payloads.load(&invocation.parameters).await.map_err(Stop::from)?;
+    async fn execute(
+        &self,
+        instance: &mut Instance,
+        invocation: Invocation,
+    ) -> wasmtime::Result<Option<Ended>> {
+        let parameters =
+            self.writer.payloads.load(&invocation.parameters).await.map_err(Stop::from)?;
         let parameters = match parameters {
             Value::Tuple(values) => values,
             other => vec![other],
@@ -343,7 +364,9 @@ impl Scene {
         instance.ctx().journal.current_trace = emet_telemetry::trace::current(invocation.trace);
         let result = match instance.call(&invocation.function, parameters).await? {
             Ok(result) => result,
-            Err(error) => return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string()))),
+            Err(error) => {
+                return Ok(Some(Ended::Failed(FailureKind::InvalidRequest, error.to_string())));
+            }
         };
         let journal = &mut instance.ctx().journal;
         let response = self.writer.payloads.store(&result).await.map_err(Stop::from)?;
@@ -358,10 +381,19 @@ impl Scene {
                 }));
                 Ok(None)
             }
-            Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) if recorded == response => Ok(None),
+            Some((_, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. }))
+                if recorded == response =>
+            {
+                Ok(None)
+            }
             Some((index, Entry { kind: EntryKind::Completed { response: recorded, .. }, .. })) => {
                 let recorded = self.writer.payloads.load(&recorded).await.map_err(Stop::from)?;
-                Err(Stop::Diverged { expected: format!("result {result:?}"), got: format!("result {recorded:?}"), index }.into())
+                Err(Stop::Diverged {
+                    expected: format!("result {result:?}"),
+                    got: format!("result {recorded:?}"),
+                    index,
+                }
+                .into())
             }
             Some((index, entry)) => Err(diverged("ExportedFunctionCompleted", &entry, index)),
         }
@@ -379,7 +411,8 @@ impl Scene {
         Ok(Ended::Snapshot(match saved {
             Err(trap) => Err(format!("{trap:#}")),
             Ok(Err(error)) => Err(error.to_string()),
-            Ok(Ok(value)) => snapshot_bytes(value).ok_or_else(|| "save-snapshot did not return a list of bytes".to_owned()),
+            Ok(Ok(value)) => snapshot_bytes(value)
+                .ok_or_else(|| "save-snapshot did not return a list of bytes".to_owned()),
         }))
     }
 
@@ -389,13 +422,20 @@ impl Scene {
             Some(Stop::Suspend { until }) => return Ended::Suspended(*until, waiting),
             Some(Stop::Restart) => return Ended::Restart,
             Some(Stop::Exit) => return Ended::Exited,
-            Some(Stop::Diverged { .. }) => return Ended::Failed(FailureKind::Diverged, self.describe(error)),
-            Some(Stop::OutOfMemory(_)) => return Ended::Failed(FailureKind::OutOfMemory, self.describe(error)),
+            Some(Stop::Diverged { .. }) => {
+                return Ended::Failed(FailureKind::Diverged, self.describe(error));
+            }
+            Some(Stop::OutOfMemory(_)) => {
+                return Ended::Failed(FailureKind::OutOfMemory, self.describe(error));
+            }
             Some(Stop::Node(failure)) => return Ended::LogFailed(failure.clone()),
             None => {}
         }
         match error.downcast_ref::<wasmtime::Trap>() {
-            Some(wasmtime::Trap::StackOverflow) => Ended::Failed(FailureKind::StackOverflow, format!("Stack overflow{}", self.stderr())),
+            Some(wasmtime::Trap::StackOverflow) => Ended::Failed(
+                FailureKind::StackOverflow,
+                format!("Stack overflow{}", self.stderr()),
+            ),
             _ => Ended::Failed(FailureKind::Unknown, self.describe(error)),
         }
     }
@@ -417,7 +457,8 @@ fn diverged(expected: &str, entry: &Entry, index: OplogIndex) -> wasmtime::Error
 /// `save` or `load` of the newest snapshot interface that the component exports.
 fn find_snapshot_function(instance: &mut Instance, function: &str) -> Option<String> {
     let names = ["1.1.5", "1.1.4", "1.1.3", "1.1.2", "1.1.1", "1.1.0", "0.2.2", "0.2.1", "0.2.0"];
-    let names = names.map(|version| format!("golem:api/{function}-snapshot@{version}.{{{function}}}"));
+    let names =
+        names.map(|version| format!("golem:api/{function}-snapshot@{version}.{{{function}}}"));
     names.into_iter().find(|name| instance.has_export(name))
 }
 

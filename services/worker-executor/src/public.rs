@@ -175,7 +175,9 @@ impl Shower<'_> {
             EntryKind::Error(failure) => json!({ "error": failure.message }),
             EntryKind::Jump { start, end } => json!({ "jump": { "start": start, "end": end } }),
             EntryKind::ChangeRetryPolicy(policy) => json!({ "new_policy": policy_json(policy) }),
-            EntryKind::EndAtomicRegion { begin } | EntryKind::EndRemoteWrite { begin } => json!({ "begin_index": begin }),
+            EntryKind::EndAtomicRegion { begin } | EntryKind::EndRemoteWrite { begin } => {
+                json!({ "begin_index": begin })
+            }
             EntryKind::PendingInvocation(invocation) => json!({ "invocation": {
                 "type": "ExportedFunction",
                 "idempotency_key": invocation.key,
@@ -195,9 +197,13 @@ impl Shower<'_> {
             EntryKind::SuccessfulUpdate { target, component_size, .. } => json!({
                 "target_version": target, "new_component_size": component_size, "new_active_plugins": [],
             }),
-            EntryKind::FailedUpdate { target, details } => json!({ "target_version": target, "details": details }),
+            EntryKind::FailedUpdate { target, details } => {
+                json!({ "target_version": target, "details": details })
+            }
             EntryKind::GrowMemory(delta) => json!({ "delta": delta }),
-            EntryKind::CreateResource(id) | EntryKind::DropResource(id) => json!({ "id": id, "resource_id": id }),
+            EntryKind::CreateResource(id) | EntryKind::DropResource(id) => {
+                json!({ "id": id, "resource_id": id })
+            }
             EntryKind::DescribeResource { id, name, parameters } => json!({
                 "id": id, "resource_id": id, "resource_name": name,
                 "resource_params": parameters.iter().map(|p| typed_json(&Type::String, &Value::String(p.clone()))).collect::<Vec<_>>(),
@@ -205,7 +211,9 @@ impl Shower<'_> {
             EntryKind::Log { level, context, message } => json!({
                 "level": format!("{level:?}"), "context": context, "message": message,
             }),
-            EntryKind::Revert { start, end } => json!({ "dropped_region": { "start": start, "end": end } }),
+            EntryKind::Revert { start, end } => {
+                json!({ "dropped_region": { "start": start, "end": end } })
+            }
             EntryKind::CancelInvocation(key) => json!({ "idempotency_key": key }),
             EntryKind::StartSpan { span_id, parent, attributes } => json!({
                 "span_id": span_id, "parent_id": parent, "linked_context": null, "attributes": attributes,
@@ -257,12 +265,21 @@ impl Shower<'_> {
             Value::Tuple(values) => values,
             other => vec![other],
         };
-        let id = VersionedComponentId { component_id: self.worker.component_id, version: self.version };
+        let id =
+            VersionedComponentId { component_id: self.worker.component_id, version: self.version };
         let component = self.shared.component(id).await;
         let resolved = component.and_then(|c| resolve(&c, &invocation.function)).ok();
         let skip = resolved.as_ref().map_or(0, |r| r.typ.params.len().saturating_sub(values.len()));
-        let types = resolved.iter().flat_map(|r| r.typ.params.iter().skip(skip)).map(|(_, ty)| Some(ty)).chain(std::iter::repeat(None));
-        Ok(values.iter().zip(types).map(|(value, ty)| ty.map_or_else(|| inferred(value), |ty| typed_json(ty, value))).collect())
+        let types = resolved
+            .iter()
+            .flat_map(|r| r.typ.params.iter().skip(skip))
+            .map(|(_, ty)| Some(ty))
+            .chain(std::iter::repeat(None));
+        Ok(values
+            .iter()
+            .zip(types)
+            .map(|(value, ty)| ty.map_or_else(|| inferred(value), |ty| typed_json(ty, value)))
+            .collect())
     }
 
     /// The result of the function that was started last.
@@ -290,7 +307,8 @@ fn trace_id(invocation: &Invocation) -> &str {
 }
 
 fn typed_json(ty: &Type, value: &Value) -> Json {
-    serde_json::to_value(TypedValue { typ: ty.clone(), value: value.clone() }).unwrap_or_else(|_| inferred(value))
+    serde_json::to_value(TypedValue { typ: ty.clone(), value: value.clone() })
+        .unwrap_or_else(|_| inferred(value))
 }
 
 /// A value whose type is not known any more, with the type that its parts show.
@@ -318,7 +336,9 @@ fn infer(value: &Value) -> Type {
         Value::Bytes(_) => Type::List(Box::new(Type::U8)),
         Value::List(items) => Type::List(Box::new(items.first().map_or(Type::Bool, infer))),
         Value::Tuple(items) => Type::Tuple(items.iter().map(infer).collect()),
-        Value::Record(items) => Type::Record(items.iter().enumerate().map(|(i, v)| (format!("field{i}"), infer(v))).collect()),
+        Value::Record(items) => Type::Record(
+            items.iter().enumerate().map(|(i, v)| (format!("field{i}"), infer(v))).collect(),
+        ),
         Value::Variant { case, value } => {
             let names = (0..=*case).map(|i| (format!("case{i}"), None));
             let mut cases: Vec<(String, Option<Type>)> = names.collect();
@@ -332,7 +352,9 @@ fn infer(value: &Value) -> Type {
         Value::Option(value) => Type::Option(boxed(value).unwrap_or_else(|| Box::new(Type::Bool))),
         Value::Result(Ok(value)) => Type::Result { ok: boxed(value), err: None },
         Value::Result(Err(value)) => Type::Result { ok: None, err: boxed(value) },
-        Value::Handle { resource_id, .. } => Type::Handle { resource_id: *resource_id, mode: emet_values::ResourceMode::Owned },
+        Value::Handle { resource_id, .. } => {
+            Type::Handle { resource_id: *resource_id, mode: emet_values::ResourceMode::Owned }
+        }
     }
 }
 
@@ -354,6 +376,7 @@ fn human_time(duration: Duration) -> String {
         (u64::from(duration.subsec_micros() % 1000), "us"),
         (u64::from(duration.subsec_nanos() % 1000), "ns"),
     ];
-    let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, unit)| format!("{n}{unit}")).collect();
     if parts.is_empty() { "0s".into() } else { parts.join(" ") }
 }

@@ -73,7 +73,10 @@ fn word(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Token {
             break;
         }
         chars.next();
-        if (c == ':' || c == '=') && !word.is_empty() && chars.peek().is_some_and(|n| !n.is_whitespace()) {
+        if (c == ':' || c == '=')
+            && !word.is_empty()
+            && chars.peek().is_some_and(|n| !n.is_whitespace())
+        {
             return Token::Field(word);
         }
         word.push(c);
@@ -128,10 +131,15 @@ impl Parser {
             Some(Token::Not) => Ok(Query::Not(Box::new(self.one()?))),
             Some(Token::Open) => {
                 let inner = self.any()?;
-                self.tokens.next_if_eq(&Token::Close).ok_or_else(|| invalid("a closing ) is missing"))?;
+                self.tokens
+                    .next_if_eq(&Token::Close)
+                    .ok_or_else(|| invalid("a closing ) is missing"))?;
                 Ok(inner)
             }
-            Some(Token::Field(path)) => Ok(Query::Field(path.split('.').map(str::to_lowercase).collect(), Box::new(self.one()?))),
+            Some(Token::Field(path)) => Ok(Query::Field(
+                path.split('.').map(str::to_lowercase).collect(),
+                Box::new(self.one()?),
+            )),
             Some(Token::Term(term)) => Ok(Query::Term(term.to_lowercase())),
             Some(Token::Phrase(phrase)) => Ok(Query::Phrase(phrase)),
             Some(Token::Regex(regex)) => Regex::new(&regex).map(Query::Regex).map_err(invalid),
@@ -158,8 +166,12 @@ impl Query {
             Self::Not(inner) => !inner.matches(entry),
             Self::And(all) => all.iter().all(|q| q.matches(entry)),
             Self::Or(any) => any.iter().any(|q| q.matches(entry)),
-            Self::Field(path, inner) => fields(entry, path).into_iter().any(|v| inner.matches_value(v)),
-            _ => kind_names(entry).iter().any(|n| self.matches_text(n)) || self.matches_value(entry),
+            Self::Field(path, inner) => {
+                fields(entry, path).into_iter().any(|v| inner.matches_value(v))
+            }
+            _ => {
+                kind_names(entry).iter().any(|n| self.matches_text(n)) || self.matches_value(entry)
+            }
         }
     }
 
@@ -168,15 +180,21 @@ impl Query {
             Self::Not(inner) => !inner.matches_value(value),
             Self::And(all) => all.iter().all(|q| q.matches_value(value)),
             Self::Or(any) => any.iter().any(|q| q.matches_value(value)),
-            Self::Field(path, inner) => fields(value, path).into_iter().any(|v| inner.matches_value(v)),
+            Self::Field(path, inner) => {
+                fields(value, path).into_iter().any(|v| inner.matches_value(v))
+            }
             _ => match value {
                 Json::String(text) => self.matches_text(text),
                 Json::Number(number) => self.matches_text(&number.to_string()),
                 Json::Bool(value) => self.matches_text(&value.to_string()),
                 Json::Array(items) => items.iter().any(|v| self.matches_value(v)),
                 Json::Object(object) => {
-                    let parts = object.iter().filter(|(key, _)| !matches!(key.as_str(), "typ" | "timestamp" | "type"));
-                    parts.into_iter().any(|(key, v)| self.matches_text(key) && v.is_null() || self.matches_value(v))
+                    let parts = object
+                        .iter()
+                        .filter(|(key, _)| !matches!(key.as_str(), "typ" | "timestamp" | "type"));
+                    parts.into_iter().any(|(key, v)| {
+                        self.matches_text(key) && v.is_null() || self.matches_value(v)
+                    })
                 }
                 Json::Null => false,
             },
@@ -245,11 +263,27 @@ mod tests {
             "type": "ExportedFunctionInvoked", "function_name": "shop:cart/api.{add-item}", "idempotency_key": "K-1",
             "request": [{"typ": {"type": "Record"}, "value": {"product-id": "G1001", "quantity": 5}}],
         });
-        for query in ["add-item", "ADD-ITEM", "\"add-item\"", "/add-.t/", "exported-function", "exportedfunctioninvoked",
-            "product-id:g1001", "quantity:5 G1001", "(nope OR G1001) AND NOT g1002", "k-1"] {
+        for query in [
+            "add-item",
+            "ADD-ITEM",
+            "\"add-item\"",
+            "/add-.t/",
+            "exported-function",
+            "exportedfunctioninvoked",
+            "product-id:g1001",
+            "quantity:5 G1001",
+            "(nope OR G1001) AND NOT g1002",
+            "k-1",
+        ] {
             assert!(hits(query, &entry), "{query}");
         }
-        for query in ["\"ADD-ITEM\"", "product-id:G1002", "NOT add-item", "imported-function", "add-item nope"] {
+        for query in [
+            "\"ADD-ITEM\"",
+            "product-id:G1002",
+            "NOT add-item",
+            "imported-function",
+            "add-item nope",
+        ] {
             assert!(!hits(query, &entry), "{query}");
         }
     }

@@ -74,7 +74,8 @@ impl Due {
             Err(_) => "refused",
         };
         TIMERS_FIRED.with([outcome]).inc();
-        TIMER_LAG_SECONDS.record(Duration::from_millis(now().0.saturating_sub(due_at(&self.key).0)));
+        TIMER_LAG_SECONDS
+            .record(Duration::from_millis(now().0.saturating_sub(due_at(&self.key).0)));
     }
 }
 

@@ -10,8 +10,9 @@ use crate::{listing, metadata, public};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Awaited, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage,
-    OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    Awaited, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters,
+    OplogPage, OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents,
+    WorkerPage, Workers,
 };
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,

@@ -45,7 +45,9 @@ impl From<WorkerError> for ApiError {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::WorkerNotFound { .. } => Self::not_found(error.to_string()),
-            WorkerError::Unavailable { .. } | WorkerError::ShardingNotReady | WorkerError::InvalidShardId { .. } => {
+            WorkerError::Unavailable { .. }
+            | WorkerError::ShardingNotReady
+            | WorkerError::InvalidShardId { .. } => {
                 Self::plain(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
             }
             golem_error => {

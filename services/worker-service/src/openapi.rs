@@ -220,7 +220,11 @@ fn responses(endpoint: &Endpoint) -> Value {
             let failure = if tag == "Worker" { "GolemErrorBody" } else { "ErrorBody" };
             error("500", "The request failed", failure);
             if tag == "Worker" {
-                error("503", "Not executed; send it again after the time in Retry-After", "ErrorBody");
+                error(
+                    "503",
+                    "Not executed; send it again after the time in Retry-After",
+                    "ErrorBody",
+                );
             }
         }
     }

@@ -45,6 +45,8 @@ pub(crate) fn steps() -> Result<Vec<u8>> {
 
 /// A prebuilt test component.
 pub(crate) fn prebuilt(name: &str) -> Result<Vec<u8>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt").join(format!("{name}.wasm"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../guests/prebuilt")
+        .join(format!("{name}.wasm"));
     std::fs::read(&path).with_context(|| path.display().to_string())
 }

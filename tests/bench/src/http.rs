@@ -16,7 +16,8 @@ impl Connection {
     /// Connects to a port of this machine.
     pub(crate) async fn open(port: u16) -> Result<Self> {
         let host = format!("127.0.0.1:{port}");
-        let stream = TcpStream::connect(&host).await.with_context(|| format!("cannot connect to {host}"))?;
+        let stream =
+            TcpStream::connect(&host).await.with_context(|| format!("cannot connect to {host}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(4096), host })
     }
@@ -61,7 +62,9 @@ fn parse_head(head: &[u8]) -> Result<(bool, usize)> {
     let head = std::str::from_utf8(head)?;
     let mut lines = head.split("\r\n");
     let ok = lines.next().is_some_and(|status| status.starts_with("HTTP/1.1 200"));
-    let length = lines.filter_map(|line| line.split_once(':')).find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = lines
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let (_, length) = length.context("an answer without content-length")?;
     Ok((ok, length.trim().parse()?))
 }

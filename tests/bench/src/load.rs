@@ -31,7 +31,12 @@ pub(crate) async fn wait_for_port(port: u16) -> Result<()> {
 }
 
 /// Times of requests that follow each other on one connection, in ms.
-pub(crate) async fn sequential(port: u16, path: &str, body: &str, requests: usize) -> Result<Samples> {
+pub(crate) async fn sequential(
+    port: u16,
+    path: &str,
+    body: &str,
+    requests: usize,
+) -> Result<Samples> {
     let mut connection = Connection::open(port).await?;
     let mut times = Samples::default();
     for _ in 0..requests {
@@ -43,7 +48,12 @@ pub(crate) async fn sequential(port: u16, path: &str, body: &str, requests: usiz
 }
 
 /// A connection for each path, each repeating its request for a while.
-pub(crate) async fn throughput(port: u16, paths: &[String], body: &str, time: Duration) -> Result<Load> {
+pub(crate) async fn throughput(
+    port: u16,
+    paths: &[String],
+    body: &str,
+    time: Duration,
+) -> Result<Load> {
     let until = Instant::now() + time;
     let started = Instant::now();
     let loops = paths.iter().map(|path| {
@@ -72,7 +82,12 @@ pub(crate) async fn throughput(port: u16, paths: &[String], body: &str, time: Du
 }
 
 /// Every path once, over so many connections.
-pub(crate) async fn each_once(port: u16, paths: Vec<String>, body: &str, connections: usize) -> Result<Load> {
+pub(crate) async fn each_once(
+    port: u16,
+    paths: Vec<String>,
+    body: &str,
+    connections: usize,
+) -> Result<Load> {
     let queue = std::sync::Arc::new(std::sync::Mutex::new(paths));
     let total = queue.lock().map(|q| q.len()).unwrap_or(0);
     let started = Instant::now();

@@ -59,7 +59,8 @@ async fn measure(work: &Path, output: &Path, only: &[cases::Group], quick: bool)
     let mut figures = Vec::new();
     for group in cases::Group::ALL {
         if only.is_empty() || only.contains(&group) {
-            let measured = group.measure(&cases::Scene { work: work.path().to_owned(), quick }).await?;
+            let measured =
+                group.measure(&cases::Scene { work: work.path().to_owned(), quick }).await?;
             measured.iter().for_each(report::print);
             figures.extend(measured);
         }

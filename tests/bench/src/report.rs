@@ -47,7 +47,13 @@ pub(crate) struct Figure {
 
 impl Figure {
     /// A figure from its measurements.
-    pub(crate) fn new(name: &str, unit: &str, samples: &Samples, yardstick: Option<(&str, f64)>, target: Target) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        unit: &str,
+        samples: &Samples,
+        yardstick: Option<(&str, f64)>,
+        target: Target,
+    ) -> Self {
         let value = samples.median();
         let (min, max) = samples.spread();
         let ratio = yardstick.map(|(_, y)| value / y);
@@ -76,7 +82,9 @@ impl Figure {
 
     fn row(&self) -> String {
         let against = match (&self.yardstick_name, self.yardstick, self.ratio) {
-            (Some(name), Some(value), Some(ratio)) => format!("{} {name} = {}", number(value), number(ratio)),
+            (Some(name), Some(value), Some(ratio)) => {
+                format!("{} {name} = {}", number(value), number(ratio))
+            }
             _ => "-".to_owned(),
         };
         let verdict = match (self.target.as_str(), self.met) {
@@ -129,7 +137,9 @@ pub(crate) fn heading() {
 pub(crate) fn write(path: &Path, figures: &[Figure]) -> anyhow::Result<()> {
     let before = std::fs::read(path).unwrap_or_default();
     let before: Vec<serde_json::Value> = serde_json::from_slice(&before).unwrap_or_default();
-    let measured = |old: &serde_json::Value| figures.iter().any(|f| old.get("name").and_then(|n| n.as_str()) == Some(&f.name));
+    let measured = |old: &serde_json::Value| {
+        figures.iter().any(|f| old.get("name").and_then(|n| n.as_str()) == Some(&f.name))
+    };
     let mut all: Vec<serde_json::Value> = before.into_iter().filter(|old| !measured(old)).collect();
     for figure in figures {
         all.push(serde_json::to_value(figure)?);

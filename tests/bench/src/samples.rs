@@ -49,6 +49,9 @@ mod tests {
     fn quantiles_are_values_that_were_measured() {
         let mut samples = Samples::default();
         [5.0, 1.0, 3.0, 2.0, 4.0].into_iter().for_each(|v| samples.add(v));
-        assert_eq!((samples.median(), samples.quantile(1.0), samples.spread()), (3.0, 5.0, (1.0, 5.0)));
+        assert_eq!(
+            (samples.median(), samples.quantile(1.0), samples.spread()),
+            (3.0, 5.0, (1.0, 5.0))
+        );
     }
 }

@@ -43,7 +43,10 @@ impl Server {
 
     /// Starts the process; gives the time until it is healthy.
     pub(crate) async fn launch(&mut self) -> Result<Duration> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join("log"))?;
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.path().join("log"))?;
         let started = Instant::now();
         let child = Command::new(binary()?)
             .arg("server")
@@ -87,8 +90,13 @@ impl Server {
     /// Uploads a component and waits until it is compiled, which its first worker shows.
     pub(crate) async fn upload(&self, name: &str, wasm: Vec<u8>) -> Result<ComponentId> {
         let upload = Upload { wasm: wasm.into(), ..Default::default() };
-        let id = self.client.create_component(name, upload).await?.versioned_component_id.component_id;
-        let first = emet_api::rest::WorkerCreationRequest { name: "first".into(), args: vec![], env: Default::default() };
+        let id =
+            self.client.create_component(name, upload).await?.versioned_component_id.component_id;
+        let first = emet_api::rest::WorkerCreationRequest {
+            name: "first".into(),
+            args: vec![],
+            env: Default::default(),
+        };
         self.client.create_worker(id, &first).await?;
         Ok(id)
     }
@@ -104,5 +112,8 @@ impl Drop for Server {
 /// Path of an awaited invocation.
 pub(crate) fn invocation(worker: &WorkerId, function: &str) -> String {
     let function = emet_model::form_encode(function);
-    format!("/v1/components/{}/workers/{}/invoke-and-await?function={function}", worker.component_id, worker.worker_name)
+    format!(
+        "/v1/components/{}/workers/{}/invoke-and-await?function={function}",
+        worker.component_id, worker.worker_name
+    )
 }

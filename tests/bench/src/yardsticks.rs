@@ -30,7 +30,10 @@ impl Hello {
     /// Starts it.
     pub(crate) async fn start() -> Result<Self> {
         let port = load::free_port()?;
-        let child = Command::new(std::env::current_exe()?).args(["hello", &port.to_string()]).stdout(Stdio::null()).spawn()?;
+        let child = Command::new(std::env::current_exe()?)
+            .args(["hello", &port.to_string()])
+            .stdout(Stdio::null())
+            .spawn()?;
         let hello = Self { child, port };
         load::wait_for_port(port).await?;
         Ok(hello)
@@ -43,7 +46,9 @@ impl Hello {
 
     /// Requests per second over several connections.
     pub(crate) async fn throughput(&self, connections: usize, time: Duration) -> Result<f64> {
-        Ok(load::throughput(self.port, &vec!["/".to_owned(); connections], "{}", time).await?.per_second)
+        Ok(load::throughput(self.port, &vec!["/".to_owned(); connections], "{}", time)
+            .await?
+            .per_second)
     }
 }
 

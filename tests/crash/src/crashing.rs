@@ -28,7 +28,13 @@ pub struct CrashingLog {
 impl CrashingLog {
     /// A store that dies at the given append (counted from 1), or never.
     pub fn new(inner: Arc<dyn LogStore>, at: Option<(u64, Moment)>) -> Arc<Self> {
-        Arc::new(Self { inner, at, appends: AtomicU64::new(0), dead: AtomicBool::new(false), died: Notify::new() })
+        Arc::new(Self {
+            inner,
+            at,
+            appends: AtomicU64::new(0),
+            dead: AtomicBool::new(false),
+            died: Notify::new(),
+        })
     }
 
     /// Appends seen so far.
@@ -104,7 +110,12 @@ impl LogStore for CrashingLog {
         self.inner.delete(key, epoch).await
     }
 
-    async fn list(&self, group: [u8; 16], after: u64, limit: usize) -> Result<Vec<(LogKey, Head)>, LogError> {
+    async fn list(
+        &self,
+        group: [u8; 16],
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(LogKey, Head)>, LogError> {
         self.alive()?;
         self.inner.list(group, after, limit).await
     }

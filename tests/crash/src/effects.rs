@@ -54,14 +54,22 @@ impl Drop for World {
 
 /// Answers with the path and the body, which depend neither on the time nor on how often it was
 /// asked.
-async fn count(State(counts): State<Counts>, Path(what): Path<String>, body: Bytes) -> ([(HeaderName, &'static str); 1], String) {
+async fn count(
+    State(counts): State<Counts>,
+    Path(what): Path<String>,
+    body: Bytes,
+) -> ([(HeaderName, &'static str); 1], String) {
     *counts.lock().entry(what.clone()).or_default() += 1;
-    ([(DATE, "Thu, 01 Jan 1970 00:00:00 GMT")], format!("{what}:{}", String::from_utf8_lossy(&body)))
+    (
+        [(DATE, "Thu, 01 Jan 1970 00:00:00 GMT")],
+        format!("{what}:{}", String::from_utf8_lossy(&body)),
+    )
 }
 
 /// A body of n separate pieces.
 async fn chunks(State(counts): State<Counts>, Path(n): Path<usize>) -> Body {
     *counts.lock().entry(format!("chunks/{n}")).or_default() += 1;
-    let pieces = (0..n).map(|i| Ok::<_, std::convert::Infallible>(Bytes::from(format!("piece {i};"))));
+    let pieces =
+        (0..n).map(|i| Ok::<_, std::convert::Infallible>(Bytes::from(format!("piece {i};"))));
     Body::from_stream(futures::stream::iter(pieces))
 }

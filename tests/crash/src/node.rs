@@ -1,8 +1,10 @@
 //! A node in this process: component service and executor over given stores.
 
-use crate::crashing::{CrashingLog, Moment};
 use crate::Failure;
-use emet_api::{Components, Invocation, InvokeParameters, NewComponent, OplogPosition, Target, Workers};
+use crate::crashing::{CrashingLog, Moment};
+use emet_api::{
+    Components, Invocation, InvokeParameters, NewComponent, OplogPosition, Target, Workers,
+};
 use emet_component_service::ComponentService;
 use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, WorkerError, WorkerId};
 use emet_runtime::engine::{self, EngineLimits};
@@ -54,7 +56,8 @@ impl Disk {
         let (log, kv): (Arc<dyn LogStore>, Arc<dyn KvStore>) = match backend {
             Backend::Memory => (Arc::new(MemoryLog::new()), Arc::new(MemoryKv::new())),
             Backend::Embedded => {
-                let store = Embedded::open(&work.path().join("store")).map_err(|e| e.to_string())?;
+                let store =
+                    Embedded::open(&work.path().join("store")).map_err(|e| e.to_string())?;
                 (store.log(), store.kv())
             }
         };
@@ -102,28 +105,43 @@ pub struct Node {
 
 impl Node {
     /// Starts a node on the stores, to die at an append, or never.
-    pub fn start(disk: &Disk, limits: Limits, crash: Option<(u64, Moment)>) -> Result<Self, Failure> {
+    pub fn start(
+        disk: &Disk,
+        limits: Limits,
+        crash: Option<(u64, Moment)>,
+    ) -> Result<Self, Failure> {
         let log = CrashingLog::new(disk.log.clone(), crash);
         let (components, _uploads) = ComponentService::new(disk.kv.clone(), disk.blobs.clone());
-        let cache = ComponentCache::new(shared_engine()?, disk.blobs.clone(), components.clone()).map_err(|e| format!("{e:#}"))?;
+        let cache = ComponentCache::new(shared_engine()?, disk.blobs.clone(), components.clone())
+            .map_err(|e| format!("{e:#}"))?;
         let services = Arc::new(services(disk, limits, components.clone()));
         let stores = Stores { log: log.clone(), kv: disk.kv.clone(), blobs: disk.blobs.clone() };
-        let options = ExecutorOptions { max_loaded: limits.max_loaded, ..ExecutorOptions::default() };
+        let options =
+            ExecutorOptions { max_loaded: limits.max_loaded, ..ExecutorOptions::default() };
         let executor = Executor::start(services, stores, cache, options);
         Ok(Self { log, executor, components })
     }
 
     /// Uploads a prebuilt test component.
     pub async fn upload(&self, guest: &str) -> Result<ComponentId, Failure> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt").join(format!("{guest}.wasm"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../guests/prebuilt")
+            .join(format!("{guest}.wasm"));
         let wasm = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         let upload = NewComponent { wasm: wasm.into(), ..NewComponent::default() };
-        Ok(self.components.create(guest.to_owned(), upload).await?.versioned_component_id.component_id)
+        Ok(self
+            .components
+            .create(guest.to_owned(), upload)
+            .await?
+            .versioned_component_id
+            .component_id)
     }
 
     /// Uploads a prebuilt test component as the next version of another one.
     pub async fn update(&self, id: ComponentId, guest: &str) -> Result<u64, Failure> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/prebuilt").join(format!("{guest}.wasm"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../guests/prebuilt")
+            .join(format!("{guest}.wasm"));
         let upload = NewComponent { wasm: std::fs::read(path)?.into(), ..NewComponent::default() };
         Ok(self.components.update(id, upload).await?.versioned_component_id.version)
     }
@@ -145,7 +163,10 @@ impl Node {
 
     /// The answer to a request; none: the node died before it answered. An error that a dead node
     /// gives is none that its client sees.
-    pub async fn alive<T>(&self, request: impl Future<Output = Result<T, WorkerError>>) -> Option<Result<T, WorkerError>> {
+    pub async fn alive<T>(
+        &self,
+        request: impl Future<Output = Result<T, WorkerError>>,
+    ) -> Option<Result<T, WorkerError>> {
         let answer = tokio::select! {
             biased;
             answer = request => answer,
@@ -155,8 +176,19 @@ impl Node {
     }
 
     /// Invokes with a key; the plain JSON of the result. None: the node died before it answered.
-    pub async fn call(&self, worker: &WorkerId, function: &str, parameters: &[Value], key: &str) -> Option<Result<Value, WorkerError>> {
-        let answer = self.alive(self.executor.invoke_and_await(target(worker), invocation(function, parameters, key))).await?;
+    pub async fn call(
+        &self,
+        worker: &WorkerId,
+        function: &str,
+        parameters: &[Value],
+        key: &str,
+    ) -> Option<Result<Value, WorkerError>> {
+        let answer = self
+            .alive(
+                self.executor
+                    .invoke_and_await(target(worker), invocation(function, parameters, key)),
+            )
+            .await?;
         Some(answer.map(|typed| {
             let json = serde_json::to_value(&typed).unwrap_or_default();
             json.pointer("/value/0").cloned().unwrap_or(Value::Null)
@@ -173,8 +205,15 @@ impl Node {
     }
 
     /// Invokes with a key, without waiting for the result.
-    pub async fn send(&self, worker: &WorkerId, function: &str, parameters: &[Value], key: &str) -> Option<Result<(), WorkerError>> {
-        self.alive(self.executor.invoke(target(worker), invocation(function, parameters, key))).await
+    pub async fn send(
+        &self,
+        worker: &WorkerId,
+        function: &str,
+        parameters: &[Value],
+        key: &str,
+    ) -> Option<Result<(), WorkerError>> {
+        self.alive(self.executor.invoke(target(worker), invocation(function, parameters, key)))
+            .await
     }
 }
 
@@ -207,7 +246,11 @@ fn services(disk: &Disk, limits: Limits, components: Arc<ComponentService>) -> S
         suspend_after: limits.suspend_after,
         http: HttpClient::new(network.clone()),
         network,
-        retry_policy: RetryPolicy { min_delay: Duration::from_millis(1), max_delay: Duration::from_millis(5), ..RetryPolicy::default() },
+        retry_policy: RetryPolicy {
+            min_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(5),
+            ..RetryPolicy::default()
+        },
         work_dir: disk.work.path().to_owned(),
     }
 }

@@ -73,12 +73,19 @@ struct Run<'a> {
 
 impl Scenario {
     /// Runs the scenario on empty stores; the node dies once, at the append given, or not at all.
-    pub async fn run(&self, shared: &Disk, backend: Backend, crash: Option<(u64, Moment)>) -> Result<Outcome, Failure> {
+    pub async fn run(
+        &self,
+        shared: &Disk,
+        backend: Backend,
+        crash: Option<(u64, Moment)>,
+    ) -> Result<Outcome, Failure> {
         let disk = shared.fresh(backend)?;
         let node = Node::start(&disk, self.limits, crash)?;
         let mut components = BTreeMap::new();
         for versions in &self.guests {
-            let [first, later @ ..] = versions.as_slice() else { return Err("a component without versions".into()) };
+            let [first, later @ ..] = versions.as_slice() else {
+                return Err("a component without versions".into());
+            };
             let id = node.upload(first).await?;
             for guest in later {
                 node.update(id, guest).await?;
@@ -86,9 +93,19 @@ impl Scenario {
             components.insert(*first, id);
         }
         let world = World::start().await?;
-        let mut run = Run { scenario: self, disk, node, world, components, answers: BTreeMap::new(), deaths: 0 };
+        let mut run = Run {
+            scenario: self,
+            disk,
+            node,
+            world,
+            components,
+            answers: BTreeMap::new(),
+            deaths: 0,
+        };
         for number in 0..self.steps.len() {
-            run.step(number).await.map_err(|e| format!("{}, crash {crash:?}, step {number}: {e}", self.name))?;
+            run.step(number)
+                .await
+                .map_err(|e| format!("{}, crash {crash:?}, step {number}: {e}", self.name))?;
         }
         run.finish().await.map_err(|e| format!("{}, crash {crash:?}: {e}", self.name).into())
     }
@@ -110,10 +127,16 @@ impl Run<'_> {
                     return Err(format!("{function} answered {answer}").into());
                 }
             }
-            Step::Until(worker, function, value) => self.until(worker, function, &value, number).await?,
+            Step::Until(worker, function, value) => {
+                self.until(worker, function, &value, number).await?
+            }
             Step::Completed(worker, count) => self.completed(worker, count).await?,
-            Step::Attempt(worker, function, parameters) => drop(self.call(worker, function, parameters, number.to_string()).await?),
-            Step::Send(worker, function, parameters) => self.send(worker, function, parameters, number).await?,
+            Step::Attempt(worker, function, parameters) => {
+                drop(self.call(worker, function, parameters, number.to_string()).await?)
+            }
+            Step::Send(worker, function, parameters) => {
+                self.send(worker, function, parameters, number).await?
+            }
             Step::Update(worker, version, mode) => self.update(worker, version, mode).await?,
             Step::Complete(promise, data) => self.complete(promise, data).await?,
             Step::Settle(worker) => self.settle(worker).await?,
@@ -128,10 +151,18 @@ impl Run<'_> {
         self.restart().await?;
         let steps = self.scenario.steps.clone();
         for (number, step) in steps.into_iter().enumerate() {
-            if let (Step::Call(worker, function, parameters), Some(before)) = (step, self.answers.get(&number).cloned()) {
-                let again = self.call(worker, function, parameters, number.to_string()).await?.map_err(|e| format!("asked again: {e}"))?;
+            if let (Step::Call(worker, function, parameters), Some(before)) =
+                (step, self.answers.get(&number).cloned())
+            {
+                let again = self
+                    .call(worker, function, parameters, number.to_string())
+                    .await?
+                    .map_err(|e| format!("asked again: {e}"))?;
                 if again != before {
-                    return Err(format!("step {number} was answered {before}, and {again} when asked again").into());
+                    return Err(format!(
+                        "step {number} was answered {before}, and {again} when asked again"
+                    )
+                    .into());
                 }
             }
         }
@@ -161,12 +192,17 @@ impl Run<'_> {
 
     fn worker(&self, text: &str) -> Result<WorkerId, Failure> {
         let (guest, name) = text.split_once('/').ok_or("a worker is written guest/name")?;
-        let id = self.components.get(guest).ok_or_else(|| format!("{guest} is no component of the scenario"))?;
+        let id = self
+            .components
+            .get(guest)
+            .ok_or_else(|| format!("{guest} is no component of the scenario"))?;
         Ok(WorkerId::new(*id, name))
     }
 
     fn filled(&self, parameters: &Value) -> Result<Vec<Value>, Failure> {
-        let Value::Array(items) = self.fill(parameters)? else { return Err("parameters are an array".into()) };
+        let Value::Array(items) = self.fill(parameters)? else {
+            return Err("parameters are an array".into());
+        };
         Ok(items)
     }
 
@@ -175,11 +211,15 @@ impl Run<'_> {
             Value::String(text) => match text.strip_prefix("$urn:") {
                 Some(worker) => Value::String(self.worker(worker)?.urn()),
                 None => match text.strip_prefix("$answer:") {
-                    Some(number) => self.answers.get(&number.parse()?).cloned().unwrap_or(Value::Null),
+                    Some(number) => {
+                        self.answers.get(&number.parse()?).cloned().unwrap_or(Value::Null)
+                    }
                     None => Value::String(text.replace("{port}", &self.world.port.to_string())),
                 },
             },
-            Value::Array(items) => Value::Array(items.iter().map(|v| self.fill(v)).collect::<Result<_, _>>()?),
+            Value::Array(items) => {
+                Value::Array(items.iter().map(|v| self.fill(v)).collect::<Result<_, _>>()?)
+            }
             Value::Object(fields) => {
                 let filled = fields.iter().map(|(k, v)| Ok((k.clone(), self.fill(v)?)));
                 Value::Object(filled.collect::<Result<_, Failure>>()?)
@@ -188,12 +228,20 @@ impl Run<'_> {
         })
     }
 
-    async fn call(&mut self, worker: &str, function: &str, parameters: Value, key: String) -> Result<Result<Value, WorkerError>, Failure> {
+    async fn call(
+        &mut self,
+        worker: &str,
+        function: &str,
+        parameters: Value,
+        key: String,
+    ) -> Result<Result<Value, WorkerError>, Failure> {
         let worker = self.worker(worker)?;
         let parameters = self.filled(&parameters)?;
         loop {
             let call = self.node.call(&worker, function, &parameters, &key);
-            let answer = tokio::time::timeout(PATIENCE, call).await.map_err(|_| format!("{function} was not answered"))?;
+            let answer = tokio::time::timeout(PATIENCE, call)
+                .await
+                .map_err(|_| format!("{function} was not answered"))?;
             match answer {
                 Some(answer) => return Ok(answer),
                 None => self.restart().await?,
@@ -201,7 +249,13 @@ impl Run<'_> {
         }
     }
 
-    async fn send(&mut self, worker: &str, function: &str, parameters: Value, key: usize) -> Result<(), Failure> {
+    async fn send(
+        &mut self,
+        worker: &str,
+        function: &str,
+        parameters: Value,
+        key: usize,
+    ) -> Result<(), Failure> {
         let worker = self.worker(worker)?;
         let parameters = self.filled(&parameters)?;
         loop {
@@ -212,7 +266,13 @@ impl Run<'_> {
         }
     }
 
-    async fn until(&mut self, worker: &str, function: &str, value: &Value, number: usize) -> Result<(), Failure> {
+    async fn until(
+        &mut self,
+        worker: &str,
+        function: &str,
+        value: &Value,
+        number: usize,
+    ) -> Result<(), Failure> {
         let until = tokio::time::Instant::now() + PATIENCE;
         for attempt in 0.. {
             let key = format!("{number}-{attempt}");
@@ -235,21 +295,38 @@ impl Run<'_> {
             match self.node.completed(&worker).await {
                 Some(Ok(found)) if found == count => return Ok(()),
                 // What is shown to be done is durable a little later.
-                Some(Ok(found)) if found < count && tokio::time::Instant::now() < until => tokio::time::sleep(Duration::from_millis(2)).await,
-                Some(found) => return Err(format!("{worker} has completed {found:?} invocations, not {count}").into()),
+                Some(Ok(found)) if found < count && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(2)).await
+                }
+                Some(found) => {
+                    return Err(format!(
+                        "{worker} has completed {found:?} invocations, not {count}"
+                    )
+                    .into());
+                }
                 None => self.restart().await?,
             }
         }
     }
 
-    async fn update(&mut self, worker: &str, version: u64, mode: UpdateMode) -> Result<(), Failure> {
+    async fn update(
+        &mut self,
+        worker: &str,
+        version: u64,
+        mode: UpdateMode,
+    ) -> Result<(), Failure> {
         let worker = self.worker(worker)?;
         loop {
-            let answer = self.node.alive(self.node.workers().update(worker.clone(), mode, version)).await;
+            let answer =
+                self.node.alive(self.node.workers().update(worker.clone(), mode, version)).await;
             match answer {
                 Some(Ok(())) => return Ok(()),
                 // A request that was accepted just before the crash.
-                Some(Err(WorkerError::InvalidRequest { details })) if details.contains("already") => return Ok(()),
+                Some(Err(WorkerError::InvalidRequest { details }))
+                    if details.contains("already") =>
+                {
+                    return Ok(());
+                }
                 Some(Err(error)) => return Err(error.into()),
                 None => self.restart().await?,
             }
@@ -261,7 +338,10 @@ impl Run<'_> {
         let (worker, index) = promise_of(id).ok_or("the answer is no promise")?;
         let promise = PromiseId { worker_id: worker, oplog_idx: index };
         loop {
-            let done = self.node.workers().complete_promise(promise.clone(), bytes::Bytes::from_static(data));
+            let done = self
+                .node
+                .workers()
+                .complete_promise(promise.clone(), bytes::Bytes::from_static(data));
             match self.node.alive(done).await {
                 Some(completed) => return completed.map(drop).map_err(Into::into),
                 None => self.restart().await?,
@@ -274,8 +354,14 @@ impl Run<'_> {
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
             match self.node.alive(self.node.workers().metadata(worker.clone())).await {
-                Some(Ok(m)) if m.status == WorkerStatus::Idle && m.pending_invocation_count == 0 => return Ok(()),
-                Some(Ok(m)) if tokio::time::Instant::now() > until => return Err(format!("{worker} is {}", m.status).into()),
+                Some(Ok(m))
+                    if m.status == WorkerStatus::Idle && m.pending_invocation_count == 0 =>
+                {
+                    return Ok(());
+                }
+                Some(Ok(m)) if tokio::time::Instant::now() > until => {
+                    return Err(format!("{worker} is {}", m.status).into());
+                }
                 Some(_) => tokio::time::sleep(Duration::from_millis(2)).await,
                 None => self.restart().await?,
             }

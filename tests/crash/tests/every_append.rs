@@ -20,10 +20,18 @@ fn extra(found: &BTreeMap<String, u64>, expected: &BTreeMap<String, u64>) -> Opt
 }
 
 fn check(scenario: &Scenario, crash: (u64, Moment), outcome: &Outcome, expected: &Outcome) {
-    assert_eq!(outcome.answers, expected.answers, "{}: answers after a crash {crash:?}", scenario.name);
+    assert_eq!(
+        outcome.answers, expected.answers,
+        "{}: answers after a crash {crash:?}",
+        scenario.name
+    );
     let extra = extra(&outcome.effects, &expected.effects);
     let (found, wanted) = (&outcome.effects, &expected.effects);
-    assert!(extra.is_some_and(|n| n <= REPEATED), "{}: effects after a crash {crash:?}: {found:?}, not {wanted:?}", scenario.name);
+    assert!(
+        extra.is_some_and(|n| n <= REPEATED),
+        "{}: effects after a crash {crash:?}: {found:?}, not {wanted:?}",
+        scenario.name
+    );
 }
 
 async fn crash_everywhere(scenario: Scenario) -> Result<(), Failure> {
@@ -45,7 +53,12 @@ async fn crash_everywhere(scenario: Scenario) -> Result<(), Failure> {
 }
 
 fn scenario(name: &'static str, guests: &[&'static str], steps: Vec<Step>) -> Scenario {
-    Scenario { name, guests: guests.iter().map(|g| vec![*g]).collect(), steps, limits: Limits::default() }
+    Scenario {
+        name,
+        guests: guests.iter().map(|g| vec![*g]).collect(),
+        steps,
+        limits: Limits::default(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +146,11 @@ async fn keys_and_objects() -> Result<(), Failure> {
             Step::Call(k, "test:keyvalue/api.{delete}", json!(["crash-bucket", "a"])),
             Step::Call(k, "test:keyvalue/api.{exists}", json!(["crash-bucket", "a"])),
             Step::Call(b, "test:blobstore/api.{create-container}", json!(["crash-container"])),
-            Step::Call(b, "test:blobstore/api.{write-data}", json!(["crash-container", "o", [7, 8, 9]])),
+            Step::Call(
+                b,
+                "test:blobstore/api.{write-data}",
+                json!(["crash-container", "o", [7, 8, 9]]),
+            ),
             Step::Call(b, "test:blobstore/api.{get-data}", json!(["crash-container", "o", 0, 3])),
             Step::Call(b, "test:blobstore/api.{delete-container}", json!(["crash-container"])),
         ],
@@ -167,9 +184,21 @@ async fn requests_to_the_world_outside() -> Result<(), Failure> {
         "http",
         &["http"],
         vec![
-            Step::Call(w, "test:http/api.{post}", json!(["http://127.0.0.1:{port}/post", ["one ", "two"]])),
-            Step::Call(w, "test:http/api.{get-skipping}", json!(["http://127.0.0.1:{port}/chunks/5", 3])),
-            Step::Call(w, "test:http/api.{two-overlapping}", json!(["http://127.0.0.1:{port}/first", "http://127.0.0.1:{port}/second"])),
+            Step::Call(
+                w,
+                "test:http/api.{post}",
+                json!(["http://127.0.0.1:{port}/post", ["one ", "two"]]),
+            ),
+            Step::Call(
+                w,
+                "test:http/api.{get-skipping}",
+                json!(["http://127.0.0.1:{port}/chunks/5", 3]),
+            ),
+            Step::Call(
+                w,
+                "test:http/api.{two-overlapping}",
+                json!(["http://127.0.0.1:{port}/first", "http://127.0.0.1:{port}/second"]),
+            ),
         ],
     ))
     .await
@@ -210,7 +239,13 @@ async fn updates_are_transactions() -> Result<(), Failure> {
         ]
     };
     let automatic = vec![vec!["update-v1", "update-v2"]];
-    crash_everywhere(Scenario { name: "automatic update", guests: automatic, steps: steps(UpdateMode::Automatic, 1), limits: Limits::default() }).await?;
+    crash_everywhere(Scenario {
+        name: "automatic update",
+        guests: automatic,
+        steps: steps(UpdateMode::Automatic, 1),
+        limits: Limits::default(),
+    })
+    .await?;
     let w = "update-v2/w";
     let mut manual = vec![Step::Call(w, "test:update/api.{f1}", json!([5, 0]))];
     manual.extend([
@@ -224,5 +259,11 @@ async fn updates_are_transactions() -> Result<(), Failure> {
         Step::Call(w, "test:update/api.{version}", json!([])),
     ]);
     let guests = vec![vec!["update-v2", "update-v4", "update-v5"]];
-    crash_everywhere(Scenario { name: "manual updates", guests, steps: manual, limits: Limits::default() }).await
+    crash_everywhere(Scenario {
+        name: "manual updates",
+        guests,
+        steps: manual,
+        limits: Limits::default(),
+    })
+    .await
 }

@@ -218,9 +218,14 @@ impl Server {
     }
 
     /// Creates a worker that finds these variables in its environment.
-    pub async fn create(&self, worker: &WorkerId, env: &[(&str, String)]) -> Result<(), ClientError> {
+    pub async fn create(
+        &self,
+        worker: &WorkerId,
+        env: &[(&str, String)],
+    ) -> Result<(), ClientError> {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        let request = WorkerCreationRequest { name: worker.worker_name.clone(), args: Vec::new(), env };
+        let request =
+            WorkerCreationRequest { name: worker.worker_name.clone(), args: Vec::new(), env };
         self.client.create_worker(worker.component_id, &request).await.map(drop)
     }
 
@@ -254,7 +259,10 @@ impl Server {
             let page = self.client.oplog(worker, from, 100).await?;
             let Some(last) = page.entries.last() else { break };
             from = last.oplog_index + 1;
-            let written = page.entries.iter().filter(|e| e.entry.get("level").and_then(Value::as_str) == Some("Stdout"));
+            let written = page
+                .entries
+                .iter()
+                .filter(|e| e.entry.get("level").and_then(Value::as_str) == Some("Stdout"));
             text.extend(written.filter_map(|e| e.entry.get("message").and_then(Value::as_str)));
         }
         Ok(text.lines().map(str::to_owned).collect())

@@ -48,7 +48,9 @@ pub struct Web {
 
 impl Web {
     /// Starts a server that answers by a function.
-    pub async fn start(answer: impl Fn(&Seen) -> Response + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub async fn start(
+        answer: impl Fn(&Seen) -> Response + Send + Sync + 'static,
+    ) -> std::io::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let inner = Arc::new(Inner {
@@ -113,7 +115,10 @@ async fn serve(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         *count += 1;
         *count
     };
-    let headers = parts.headers.iter().map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()));
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(n, v)| (n.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()));
     let seen = Seen {
         method: parts.method.to_string(),
         path,

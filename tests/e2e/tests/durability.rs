@@ -85,9 +85,13 @@ async fn kills_under_load_lose_and_double_nothing() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn add_all(client: &emet_client::Client, worker: &WorkerId) -> Result<serde_json::Value, Failure> {
+async fn add_all(
+    client: &emet_client::Client,
+    worker: &WorkerId,
+) -> Result<serde_json::Value, Failure> {
     use emet_api::{InvokeParameters, Target};
-    let target = Target { component_id: worker.component_id, worker_name: Some(worker.worker_name.clone()) };
+    let target =
+        Target { component_id: worker.component_id, worker_name: Some(worker.worker_name.clone()) };
     let call = |function: &str, params: Vec<serde_json::Value>, key: String| emet_client::Call {
         function: function.into(),
         parameters: InvokeParameters::Json(params),
@@ -110,6 +114,8 @@ async fn add_all(client: &emet_client::Client, worker: &WorkerId) -> Result<serd
             return Err(error.into());
         }
     }
-    let sum = client.invoke_and_await(&target, &call("test:counter/api.{get}", vec![], "sum".into())).await?;
+    let sum = client
+        .invoke_and_await(&target, &call("test:counter/api.{get}", vec![], "sum".into()))
+        .await?;
     Ok(serde_json::to_value(&sum)?.pointer("/value/0").cloned().unwrap_or_default())
 }

@@ -24,16 +24,22 @@ async fn stepping(server: &Server, web: &Web, name: &str) -> Result<WorkerId, Fa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_region_that_fails_twice_is_repeated_and_what_is_around_it_is_not() -> Result<(), Failure> {
+async fn a_region_that_fails_twice_is_repeated_and_what_is_around_it_is_not() -> Result<(), Failure>
+{
     let mut server = Server::start().await?;
     let web = Web::counting().await?;
     let worker = stepping(&server, &web, "region").await?;
-    let result = server.call_keyed(&worker, &function("atomic-region"), json!([]), Some("k")).await?;
+    let result =
+        server.call_keyed(&worker, &function("atomic-region"), json!([]), Some("k")).await?;
     assert_eq!(result, json!(3));
-    let expected = ["/step/1", "/step/2", "/step/3", "/step/2", "/step/3", "/step/2", "/step/3", "/step/4"];
+    let expected =
+        ["/step/1", "/step/2", "/step/3", "/step/2", "/step/3", "/step/2", "/step/3", "/step/4"];
     assert_eq!(web.paths(), expected);
     server.crash().await?;
-    assert_eq!(server.call_keyed(&worker, &function("atomic-region"), json!([]), Some("k")).await?, result);
+    assert_eq!(
+        server.call_keyed(&worker, &function("atomic-region"), json!([]), Some("k")).await?,
+        result
+    );
     server.call(&worker, &function("get-oplog-index"), json!([])).await?;
     assert_eq!(web.paths(), expected, "a replay does nothing to the world");
     Ok(())
@@ -44,10 +50,17 @@ async fn attempts_of_a_region_end() -> Result<(), Failure> {
     let server = Server::start().await?;
     let web = Web::start(|_| text("1")).await?;
     let worker = stepping(&server, &web, "hopeless").await?;
-    let error = server.call(&worker, &function("atomic-region"), json!([])).await.err().ok_or("it did not fail")?;
+    let error = server
+        .call(&worker, &function("atomic-region"), json!([]))
+        .await
+        .err()
+        .ok_or("it did not fail")?;
     assert!(error.to_string().contains("attempt 1 fails"), "{error}");
     // The first attempt and three retries.
-    assert_eq!((web.count("/step/1"), web.count("/step/2"), web.count("/step/3"), web.count("/step/4")), (1, 4, 4, 0));
+    assert_eq!(
+        (web.count("/step/1"), web.count("/step/2"), web.count("/step/3"), web.count("/step/4")),
+        (1, 4, 4, 0)
+    );
     assert_eq!(server.client.worker(&worker).await?.status, WorkerStatus::Failed);
     Ok(())
 }
@@ -68,7 +81,15 @@ async fn a_jump_repeats_what_came_after_its_target() -> Result<(), Failure> {
     let web = Web::counting().await?;
     let worker = stepping(&server, &web, "jump").await?;
     assert_eq!(server.call(&worker, &function("jump"), json!([])).await?, json!(2));
-    let lines = ["started", "step 1: 1", "after step 1", "jumping", "step 1: 2", "after step 1", "finished"];
+    let lines = [
+        "started",
+        "step 1: 1",
+        "after step 1",
+        "jumping",
+        "step 1: 2",
+        "after step 1",
+        "finished",
+    ];
     assert_eq!(server.lines(&worker).await?, lines);
     server.crash().await?;
     server.call(&worker, &function("get-oplog-index"), json!([])).await?;
@@ -82,7 +103,11 @@ async fn nobody_jumps_forward() -> Result<(), Failure> {
     let server = Server::start().await?;
     let id = server.upload("durability").await?;
     let worker = WorkerId::new(id, "forward");
-    let error = server.call(&worker, &function("jump-forward"), json!([])).await.err().ok_or("it did not fail")?;
+    let error = server
+        .call(&worker, &function("jump-forward"), json!([]))
+        .await
+        .err()
+        .ok_or("it did not fail")?;
     assert!(error.to_string().contains("Attempted to jump forward"), "{error}");
     Ok(())
 }
@@ -90,7 +115,9 @@ async fn nobody_jumps_forward() -> Result<(), Failure> {
 /// The first request is not answered before the server dies.
 async fn around_a_crash(idempotent: bool) -> Result<(Server, Web, WorkerId), Failure> {
     let mut server = Server::start().await?;
-    let web = Web::start(|seen| if seen.number == 1 { never() } else { text(&seen.number.to_string()) }).await?;
+    let web =
+        Web::start(|seen| if seen.number == 1 { never() } else { text(&seen.number.to_string()) })
+            .await?;
     let worker = stepping(&server, &web, "w").await?;
     server.send(&worker, &function("idempotence"), json!([idempotent])).await?;
     web.wait("/step/1", 1).await;
@@ -114,7 +141,10 @@ async fn without_idempotence_it_is_sent_once_and_the_worker_fails() -> Result<()
     server.settle(&worker, WorkerStatus::Failed).await?;
     assert_eq!(web.count("/step/1"), 1);
     let error = server.client.worker(&worker).await?.last_error.unwrap_or_default();
-    assert!(error.contains("Non-idempotent remote write operation was not completed, cannot retry"), "{error}");
+    assert!(
+        error.contains("Non-idempotent remote write operation was not completed, cannot retry"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -152,7 +182,17 @@ async fn the_three_levels_differ_and_are_recorded() -> Result<(), Failure> {
     assert_eq!(recorded, [(true, true), (false, true), (false, false)]);
     server.crash().await?;
     for level in ["smart", "persist-remote-side-effects", "persist-nothing"] {
-        let worker = WorkerId::new(server.client.components(Some("durability")).await?.first().ok_or("gone")?.versioned_component_id.component_id, level);
+        let worker = WorkerId::new(
+            server
+                .client
+                .components(Some("durability"))
+                .await?
+                .first()
+                .ok_or("gone")?
+                .versioned_component_id
+                .component_id,
+            level,
+        );
         let found = server.call(&worker, &function("get-persistence-level"), json!([])).await?;
         assert!(found.to_string().contains(level), "{found} after a crash");
     }
@@ -165,10 +205,26 @@ async fn a_policy_of_two_attempts_gives_up_soon() -> Result<(), Failure> {
     let id = server.upload("durability").await?;
     let worker = WorkerId::new(id, "policy");
     let started = Instant::now();
-    let error = server.call(&worker, &function("fail-with-policy"), json!([2, 1000])).await.err().ok_or("it did not fail")?;
-    assert!(error.to_string().contains("failed as asked") && error.to_string().contains("about to fail"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(10), "two retries, a second apart, took {:?}", started.elapsed());
-    let next = server.call(&worker, &function("get-oplog-index"), json!([])).await.err().ok_or("it did not refuse")?;
+    let error = server
+        .call(&worker, &function("fail-with-policy"), json!([2, 1000]))
+        .await
+        .err()
+        .ok_or("it did not fail")?;
+    assert!(
+        error.to_string().contains("failed as asked")
+            && error.to_string().contains("about to fail"),
+        "{error}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "two retries, a second apart, took {:?}",
+        started.elapsed()
+    );
+    let next = server
+        .call(&worker, &function("get-oplog-index"), json!([]))
+        .await
+        .err()
+        .ok_or("it did not refuse")?;
     assert!(next.to_string().starts_with("Previous invocation failed"), "{next}");
     Ok(())
 }
@@ -186,23 +242,30 @@ async fn the_policy_of_a_guest_survives_a_restart() -> Result<(), Failure> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_the_same_after_a_failure_unless_they_are_made_in_a_repeated_region() -> Result<(), Failure> {
+async fn keys_are_the_same_after_a_failure_unless_they_are_made_in_a_repeated_region()
+-> Result<(), Failure> {
     let mut server = Server::start().await?;
     let web = Web::counting().await?;
     let worker = stepping(&server, &web, "keys").await?;
     let keys = server.call_keyed(&worker, &function("keys"), json!([5]), Some("k")).await?;
-    let distinct: std::collections::BTreeSet<String> = keys.as_array().into_iter().flatten().map(Value::to_string).collect();
+    let distinct: std::collections::BTreeSet<String> =
+        keys.as_array().into_iter().flatten().map(Value::to_string).collect();
     assert_eq!(distinct.len(), 5);
     server.crash().await?;
     assert_eq!(server.call_keyed(&worker, &function("keys"), json!([5]), Some("k")).await?, keys);
     let retried = stepping(&server, &web, "retried").await?;
     server.call(&retried, &function("key-with-retry"), json!([])).await?;
     let lines = server.lines(&retried).await?;
-    assert_eq!(lines.iter().filter(|l| l.starts_with("key ")).count(), 1, "the retry makes the same key: {lines:?}");
+    assert_eq!(
+        lines.iter().filter(|l| l.starts_with("key ")).count(),
+        1,
+        "the retry makes the same key: {lines:?}"
+    );
     let region = stepping(&server, &Web::counting().await?, "region").await?;
     server.call(&region, &function("keys-around-region"), json!([])).await?;
     let lines = server.lines(&region).await?;
-    let inside: std::collections::BTreeSet<&String> = lines.iter().filter(|l| l.starts_with("inside ")).collect();
+    let inside: std::collections::BTreeSet<&String> =
+        lines.iter().filter(|l| l.starts_with("inside ")).collect();
     assert_eq!(inside.len(), 2, "{lines:?}");
     Ok(())
 }

@@ -25,7 +25,10 @@ async fn times_links_renames_and_removals_are_the_same_after_a_kill() -> Result<
         ("create-dir", json!(["/e"])),
         ("rename", json!(["/d/b.txt", "/e/c.txt"])),
         ("write-file", json!(["/t.txt", "times"])),
-        ("set-times", json!(["/t.txt", 1_700_000_000_000_000_123u64, 1_600_000_000_000_000_000u64])),
+        (
+            "set-times",
+            json!(["/t.txt", 1_700_000_000_000_000_123u64, 1_600_000_000_000_000_000u64]),
+        ),
         ("write-file", json!(["/s.txt", "0123456789"])),
         ("set-size", json!(["/s.txt", 4])),
     ] {
@@ -47,18 +50,28 @@ async fn times_links_renames_and_removals_are_the_same_after_a_kill() -> Result<
     // Reading changes the time of access once; after that it stays.
     ask(&server, &worker, &questions).await?;
     let before = ask(&server, &worker, &questions).await?;
-    assert_eq!(before[2].pointer("/ok"), Some(&json!([5, 1_700_000_000_000_000_123u64, 1_600_000_000_000_000_000u64])));
+    assert_eq!(
+        before[2].pointer("/ok"),
+        Some(&json!([5, 1_700_000_000_000_000_123u64, 1_600_000_000_000_000_000u64]))
+    );
     assert_eq!(before[5].pointer("/ok"), Some(&json!("a.txt")));
     server.crash().await?;
     assert_eq!(ask(&server, &worker, &questions).await?, before);
     // The hard link is still the same file.
     server.call(&worker, &function("append"), json!(["/e/c.txt", "!"])).await?;
-    assert_eq!(server.call(&worker, &function("read-file"), json!(["/d/a.txt"])).await?, json!({ "ok": "hello world!" }));
+    assert_eq!(
+        server.call(&worker, &function("read-file"), json!(["/d/a.txt"])).await?,
+        json!({ "ok": "hello world!" })
+    );
     assert_eq!(server.client.read_file(&worker, "/e/c.txt").await?.as_ref(), b"hello world!");
     Ok(())
 }
 
-async fn ask(server: &Server, worker: &WorkerId, questions: &[(&str, Value)]) -> Result<Vec<Value>, Failure> {
+async fn ask(
+    server: &Server,
+    worker: &WorkerId,
+    questions: &[(&str, Value)],
+) -> Result<Vec<Value>, Failure> {
     let mut answers = Vec::new();
     for (name, params) in questions {
         answers.push(server.call(worker, &function(name), params.clone()).await?);
@@ -79,11 +92,26 @@ fn archive(files: &[(&str, &str)]) -> Result<Vec<u8>, Failure> {
 async fn initial_files_are_there_and_read_only_ones_stay_as_they_are() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let files = archive(&[("data/ro.txt", "fixed"), ("rw.txt", "first")])?;
-    let permissions = vec![("/rw.txt".to_owned(), FilePermissions::ReadWrite), ("/data/ro.txt".to_owned(), FilePermissions::ReadOnly)];
-    let upload = Upload { wasm: guest("files")?.into(), files: Some((files.into(), permissions)), ..Default::default() };
-    let id = server.client.create_component("with-files", upload).await?.versioned_component_id.component_id;
+    let permissions = vec![
+        ("/rw.txt".to_owned(), FilePermissions::ReadWrite),
+        ("/data/ro.txt".to_owned(), FilePermissions::ReadOnly),
+    ];
+    let upload = Upload {
+        wasm: guest("files")?.into(),
+        files: Some((files.into(), permissions)),
+        ..Default::default()
+    };
+    let id = server
+        .client
+        .create_component("with-files", upload)
+        .await?
+        .versioned_component_id
+        .component_id;
     let worker = WorkerId::new(id, "w");
-    assert_eq!(server.call(&worker, &function("read-file"), json!(["/data/ro.txt"])).await?, json!({ "ok": "fixed" }));
+    assert_eq!(
+        server.call(&worker, &function("read-file"), json!(["/data/ro.txt"])).await?,
+        json!({ "ok": "fixed" })
+    );
     for (name, params) in [
         ("write-file", json!(["/data/ro.txt", "x"])),
         ("append", json!(["/data/ro.txt", "x"])),
@@ -97,7 +125,13 @@ async fn initial_files_are_there_and_read_only_ones_stay_as_they_are() -> Result
     }
     server.call(&worker, &function("append"), json!(["/rw.txt", " second"])).await?;
     server.crash().await?;
-    assert_eq!(server.call(&worker, &function("read-file"), json!(["/rw.txt"])).await?, json!({ "ok": "first second" }));
-    assert_eq!(server.call(&worker, &function("read-file"), json!(["/data/ro.txt"])).await?, json!({ "ok": "fixed" }));
+    assert_eq!(
+        server.call(&worker, &function("read-file"), json!(["/rw.txt"])).await?,
+        json!({ "ok": "first second" })
+    );
+    assert_eq!(
+        server.call(&worker, &function("read-file"), json!(["/data/ro.txt"])).await?,
+        json!({ "ok": "fixed" })
+    );
     Ok(())
 }

@@ -24,13 +24,22 @@ async fn start() -> Result<(Server, WorkerId), Failure> {
 
 async fn is_served(server: &Server, healthy: &WorkerId) -> Result<(), Failure> {
     let started = Instant::now();
-    let called = tokio::time::timeout(PATIENCE, server.call(healthy, &function("healthcheck"), json!([]))).await;
-    let answer = called.map_err(|_| format!("no answer within {PATIENCE:?}\n{}", server.log()))??;
+    let called =
+        tokio::time::timeout(PATIENCE, server.call(healthy, &function("healthcheck"), json!([])))
+            .await;
+    let answer =
+        called.map_err(|_| format!("no answer within {PATIENCE:?}\n{}", server.log()))??;
     assert_eq!(answer, json!("ok"), "after {:?}", started.elapsed());
     Ok(())
 }
 
-async fn fails(server: &Server, healthy: &WorkerId, name: &str, params: Value, reason: &str) -> Result<(), Failure> {
+async fn fails(
+    server: &Server,
+    healthy: &WorkerId,
+    name: &str,
+    params: Value,
+    reason: &str,
+) -> Result<(), Failure> {
     let worker = WorkerId::new(healthy.component_id, name);
     let called = server.call(&worker, &function(name), params).await;
     let error = called.err().ok_or_else(|| format!("{name} did not fail"))?.to_string();
@@ -46,7 +55,11 @@ async fn traps_have_their_reason() -> Result<(), Failure> {
     fails(&server, &healthy, "bad-pointer", json!([]), "out of bounds").await?;
     fails(&server, &healthy, "deep-recursion", json!([]), "Stack overflow").await?;
     let recursed = WorkerId::new(healthy.component_id, "deep-recursion");
-    assert_eq!(server.search(&recursed, "error").await?.iter().filter(|e| e["type"] == "Error").count(), 1, "it is not tried again");
+    assert_eq!(
+        server.search(&recursed, "error").await?.iter().filter(|e| e["type"] == "Error").count(),
+        1,
+        "it is not tried again"
+    );
     Ok(())
 }
 

@@ -25,14 +25,21 @@ async fn requests_with_headers_bodies_and_trace_context() -> Result<(), Failure>
     let server = Server::start().await?;
     let web = Web::start(|seen| text(&seen.body)).await?;
     let worker = worker(&server, "w").await?;
-    let posted = server.call(&worker, &function("post"), json!([web.url("/post"), ["one ", "two ", "three"]])).await?;
+    let posted = server
+        .call(&worker, &function("post"), json!([web.url("/post"), ["one ", "two ", "three"]]))
+        .await?;
     assert_eq!(ok(&posted)?.pointer("/body"), Some(&json!("one two three")));
-    server.call(&worker, &function("get-with-headers"), json!([web.url("/get"), [["x-test", "1"]]])).await?;
+    server
+        .call(&worker, &function("get-with-headers"), json!([web.url("/get"), [["x-test", "1"]]]))
+        .await?;
     let seen = web.seen();
     assert_eq!((seen[0].method.as_str(), seen[1].method.as_str()), ("POST", "GET"));
     assert_eq!(seen[1].header("x-test"), Some("1"));
     let traces: Vec<_> = seen.iter().filter_map(|s| s.header("traceparent")).collect();
-    assert!(traces.len() == 2 && traces[0] != traces[1], "each invocation is a trace of its own: {traces:?}");
+    assert!(
+        traces.len() == 2 && traces[0] != traces[1],
+        "each invocation is a trace of its own: {traces:?}"
+    );
     Ok(())
 }
 
@@ -57,7 +64,8 @@ async fn overlapping_requests_are_replayed_and_not_sent_again() -> Result<(), Fa
     let web = Web::start(|seen| text(&format!("{}#{}", seen.path, seen.number))).await?;
     let worker = worker(&server, "w").await?;
     let params = json!([web.url("/first"), web.url("/second")]);
-    let both = server.call_keyed(&worker, &function("two-overlapping"), params.clone(), Some("k")).await?;
+    let both =
+        server.call_keyed(&worker, &function("two-overlapping"), params.clone(), Some("k")).await?;
     assert_eq!(ok(&both)?, &json!(["/first#1", "/second#1"]));
     server.crash().await?;
     // The history is replayed in full by the next call.
@@ -72,7 +80,10 @@ async fn a_response_is_kept_between_invocations_and_across_a_kill() -> Result<()
     let mut server = Server::start().await?;
     let web = Web::start(|_| text("abcdefghij")).await?;
     let worker = worker(&server, "w").await?;
-    assert_eq!(ok(&server.call(&worker, &function("start-request"), json!([web.url("/kept")])).await?)?, &json!(200));
+    assert_eq!(
+        ok(&server.call(&worker, &function("start-request"), json!([web.url("/kept")])).await?)?,
+        &json!(200)
+    );
     let first = server.call(&worker, &function("read-some"), json!([4])).await?;
     let first = ok(&first)?.as_str().unwrap_or_default().to_owned();
     assert!(!first.is_empty() && "abcdefghij".starts_with(&first));
@@ -123,12 +134,16 @@ async fn failures_have_their_codes_and_are_replayed() -> Result<(), Failure> {
     let web = Web::start(|_| emet_e2e::never()).await?;
     let worker = worker(&server, "w").await?;
     let unused = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let refused = server.call(&worker, &function("get"), json!([format!("http://127.0.0.1:{unused}/")])).await?;
+    let refused = server
+        .call(&worker, &function("get"), json!([format!("http://127.0.0.1:{unused}/")]))
+        .await?;
     assert!(refused["err"].as_str().is_some_and(|e| e.contains("ConnectionRefused")), "{refused}");
-    let late = server.call(&worker, &function("get-with-timeout"), json!([web.url("/late"), 200])).await?;
+    let late =
+        server.call(&worker, &function("get-with-timeout"), json!([web.url("/late"), 200])).await?;
     assert!(late["err"].as_str().is_some_and(|e| e.contains("Timeout")), "{late}");
     server.crash().await?;
-    let late = server.call(&worker, &function("get-with-timeout"), json!([web.url("/late"), 100])).await?;
+    let late =
+        server.call(&worker, &function("get-with-timeout"), json!([web.url("/late"), 100])).await?;
     assert!(late.get("err").is_some());
     assert_eq!(web.count("/late"), 2);
     Ok(())
@@ -143,7 +158,10 @@ async fn the_network_policy_refuses_addresses_and_says_by_which_rule() -> Result
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("http://{host}:{}/secret", web.port());
         let refused = server.call(&worker, &function("get"), json!([url])).await?;
-        assert!(refused["err"].as_str().is_some_and(|e| e.contains("Prohibited")), "{host}: {refused}");
+        assert!(
+            refused["err"].as_str().is_some_and(|e| e.contains("Prohibited")),
+            "{host}: {refused}"
+        );
     }
     assert_eq!(web.seen().len(), 0);
     let told = server.search(&worker, "\"rule 127.0.0.0/8\"").await?;
@@ -170,7 +188,8 @@ async fn incoming_requests_are_invocations() -> Result<(), Failure> {
     assert_eq!(answer["status"], json!(201));
     let body: Vec<u8> = serde_json::from_value(answer["body"]["body"].clone())?;
     assert!(body.ends_with(large.as_bytes()), "the body came back");
-    let names: Vec<&str> = answer["headers"].as_array().into_iter().flatten().filter_map(|h| h[0].as_str()).collect();
+    let names: Vec<&str> =
+        answer["headers"].as_array().into_iter().flatten().filter_map(|h| h[0].as_str()).collect();
     assert!(names.contains(&"x-a") && names.contains(&"content-type"), "{names:?}");
     server.crash().await?;
     assert_eq!(server.call_keyed(&worker, HANDLE, posted, Some("k")).await?, answer);
@@ -178,11 +197,19 @@ async fn incoming_requests_are_invocations() -> Result<(), Failure> {
     assert_eq!(server.call(&worker, HANDLE, custom).await?["status"], json!(200));
     for (path, reason) in [("/silent", "without setting a response"), ("/error", "as asked")] {
         let worker = WorkerId::new(worker.component_id, path.trim_start_matches('/'));
-        let error = server.call(&worker, HANDLE, request(json!({ "GET": null }), path, json!([]), "")).await.err().ok_or("it did not fail")?;
+        let error = server
+            .call(&worker, HANDLE, request(json!({ "GET": null }), path, json!([]), ""))
+            .await
+            .err()
+            .ok_or("it did not fail")?;
         assert!(error.to_string().contains(reason), "{path}: {error}");
     }
     let other = WorkerId::new(server.upload("counter").await?, "w");
-    let error = server.call(&other, HANDLE, request(json!({ "GET": null }), "/", json!([]), "")).await.err().ok_or("it did not fail")?;
+    let error = server
+        .call(&other, HANDLE, request(json!({ "GET": null }), "/", json!([]), ""))
+        .await
+        .err()
+        .ok_or("it did not fail")?;
     assert!(error.to_string().contains("could not load exports"), "{error}");
     Ok(())
 }

@@ -20,14 +20,23 @@ async fn buckets_are_shared_between_workers_and_reads_are_replayed() -> Result<(
     server.call(&writer, &kv("set"), json!(["b", "k", [1, 2, 3]])).await?;
     let read = server.call_keyed(&reader, &kv("get"), json!(["b", "k"]), Some("r")).await?;
     assert_eq!(read, json!({ "ok": [1, 2, 3] }));
-    assert_eq!(server.call(&reader, &kv("get"), json!(["other", "k"])).await?, json!({ "ok": null }));
+    assert_eq!(
+        server.call(&reader, &kv("get"), json!(["other", "k"])).await?,
+        json!({ "ok": null })
+    );
     server.call(&writer, &kv("set-many"), json!(["b", [["l", [4]], ["m", []]]])).await?;
     let many = server.call(&reader, &kv("get-many"), json!(["b", ["m", "missing", "l"]])).await?;
     assert_eq!(many, json!({ "ok": [[], null, [4]] }));
-    assert_eq!(server.call(&reader, &kv("keys"), json!(["b"])).await?, json!({ "ok": ["k", "l", "m"] }));
+    assert_eq!(
+        server.call(&reader, &kv("keys"), json!(["b"])).await?,
+        json!({ "ok": ["k", "l", "m"] })
+    );
     server.call(&writer, &kv("delete-many"), json!(["b", ["l", "m", "missing"]])).await?;
     server.call(&writer, &kv("delete"), json!(["b", "k"])).await?;
-    assert_eq!(server.call(&reader, &kv("exists"), json!(["b", "k"])).await?, json!({ "ok": false }));
+    assert_eq!(
+        server.call(&reader, &kv("exists"), json!(["b", "k"])).await?,
+        json!({ "ok": false })
+    );
     server.crash().await?;
     assert_eq!(server.call_keyed(&reader, &kv("get"), json!(["b", "k"]), Some("r")).await?, read);
     assert_eq!(server.call(&reader, &kv("keys"), json!(["b"])).await?, json!({ "ok": [] }));
@@ -43,7 +52,10 @@ async fn streams_of_values_end_where_the_value_ends() -> Result<(), Failure> {
         let read = server.call(&worker, &kv("get-async"), json!(["b", "k", chunk])).await?;
         assert_eq!(read, json!({ "ok": [1, 2, 3, 4, 5, 6] }), "in pieces of {chunk}");
     }
-    assert_eq!(server.call(&worker, &kv("sizes"), json!(["b", "k"])).await?, json!({ "ok": [6, 0] }));
+    assert_eq!(
+        server.call(&worker, &kv("sizes"), json!(["b", "k"])).await?,
+        json!({ "ok": [6, 0] })
+    );
     Ok(())
 }
 
@@ -62,10 +74,22 @@ async fn numbers_are_changed_by_one_worker_at_a_time() -> Result<(), Failure> {
     });
     futures::future::try_join_all(calls).await?;
     let worker = WorkerId::new(id, "last");
-    assert_eq!(server.call(&worker, &kv("increment"), json!(["b", "n", 20])).await?, json!({ "ok": 100 }));
-    assert_eq!(server.call(&worker, &kv("compare-and-swap"), json!(["b", "n", 1, 2])).await?, json!({ "ok": false }));
-    assert_eq!(server.call(&worker, &kv("compare-and-swap"), json!(["b", "n", 100, 2])).await?, json!({ "ok": true }));
-    assert_eq!(server.call(&worker, &kv("increment"), json!(["b", "n", 0])).await?, json!({ "ok": 2 }));
+    assert_eq!(
+        server.call(&worker, &kv("increment"), json!(["b", "n", 20])).await?,
+        json!({ "ok": 100 })
+    );
+    assert_eq!(
+        server.call(&worker, &kv("compare-and-swap"), json!(["b", "n", 1, 2])).await?,
+        json!({ "ok": false })
+    );
+    assert_eq!(
+        server.call(&worker, &kv("compare-and-swap"), json!(["b", "n", 100, 2])).await?,
+        json!({ "ok": true })
+    );
+    assert_eq!(
+        server.call(&worker, &kv("increment"), json!(["b", "n", 0])).await?,
+        json!({ "ok": 2 })
+    );
     Ok(())
 }
 
@@ -82,7 +106,10 @@ async fn what_is_too_large_or_too_long_is_an_error_for_the_guest() -> Result<(),
         let refused = server.call(&worker, &kv(name), params).await?;
         assert!(refused.get("err").is_some(), "{name}: {refused}");
     }
-    assert_eq!(server.call(&worker, &kv("exists"), json!(["b", "k"])).await?, json!({ "ok": false }));
+    assert_eq!(
+        server.call(&worker, &kv("exists"), json!(["b", "k"])).await?,
+        json!({ "ok": false })
+    );
     Ok(())
 }
 
@@ -100,14 +127,24 @@ async fn objects_are_written_read_in_parts_listed_copied_and_cleared() -> Result
     assert_eq!(call("create-container", json!(["c"])).await?, json!({ "ok": "c" }));
     let info = call("container-info", json!(["c"])).await?;
     call("create-container", json!(["c"])).await?;
-    assert_eq!(call("container-info", json!(["c"])).await?, info, "creating it again changes nothing");
+    assert_eq!(
+        call("container-info", json!(["c"])).await?,
+        info,
+        "creating it again changes nothing"
+    );
     let bytes: Vec<u8> = (0..10).collect();
     assert!(is_missing(&call("get-data", json!(["c", "o", 0, 1])).await?, "Object does not exist"));
     call("write-data", json!(["c", "dir/o", bytes])).await?;
     // The end is not included, and what lies outside is cut off.
-    for (start, end, expected) in [(2u64, 5u64, vec![2, 3, 4]), (8, u64::MAX, vec![8, 9]), (20, 30, vec![]), (5, 2, vec![])] {
+    for (start, end, expected) in
+        [(2u64, 5u64, vec![2, 3, 4]), (8, u64::MAX, vec![8, 9]), (20, 30, vec![]), (5, 2, vec![])]
+    {
         for name in ["get-data", "get-data-async"] {
-            assert_eq!(call(name, json!(["c", "dir/o", start, end])).await?, json!({ "ok": expected }), "{name} {start}..{end}");
+            assert_eq!(
+                call(name, json!(["c", "dir/o", start, end])).await?,
+                json!({ "ok": expected }),
+                "{name} {start}..{end}"
+            );
         }
     }
     assert_eq!(call("object-info", json!(["c", "dir/o"])).await?["ok"]["size"], json!(10));
@@ -119,15 +156,24 @@ async fn objects_are_written_read_in_parts_listed_copied_and_cleared() -> Result
     call("write-data", json!(["c", "moved-too", [1]])).await?;
     call("delete-object", json!(["c", "moved"])).await?;
     assert_eq!(call("list-objects", json!(["c", 10])).await?, json!({ "ok": ["moved-too"] }));
-    assert_eq!(server.call(&other, &blob("get-data"), json!(["d", "copy", 0, 3])).await?, json!({ "ok": [0, 1, 2] }));
+    assert_eq!(
+        server.call(&other, &blob("get-data"), json!(["d", "copy", 0, 3])).await?,
+        json!({ "ok": [0, 1, 2] })
+    );
     call("clear", json!(["c"])).await?;
     assert_eq!(call("container-exists", json!(["c"])).await?, json!({ "ok": true }));
     assert_eq!(call("list-objects", json!(["c", 10])).await?, json!({ "ok": [] }));
     call("delete-objects", json!(["d", ["copy", "missing"]])).await?;
     call("delete-container", json!(["d"])).await?;
-    assert!(call("delete-container", json!(["d"])).await?.get("ok").is_some(), "deleting what is missing succeeds");
+    assert!(
+        call("delete-container", json!(["d"])).await?.get("ok").is_some(),
+        "deleting what is missing succeeds"
+    );
     assert_eq!(call("container-exists", json!(["d"])).await?, json!({ "ok": false }));
     server.crash().await?;
-    assert_eq!(server.call(&worker, &blob("list-objects"), json!(["c", 10])).await?, json!({ "ok": [] }));
+    assert_eq!(
+        server.call(&worker, &blob("list-objects"), json!(["c", 10])).await?,
+        json!({ "ok": [] })
+    );
     Ok(())
 }

@@ -26,12 +26,25 @@ async fn environment_clock_random_and_output() -> Result<(), Failure> {
     server.client.create_worker(id, &request).await?;
     let environment = server.call(&worker, "test:env/api.{get-environment}", json!([])).await?;
     let text = environment.to_string();
-    assert!(text.contains("GREETING") && text.contains("GOLEM_WORKER_NAME") && text.contains("env-1"), "{text}");
-    assert!(server.call(&worker, "test:env/api.{get-arguments}", json!([])).await?.to_string().contains("--x"));
-    let random = server.call_keyed(&worker, "test:env/api.{random-u64}", json!([]), Some("r")).await?;
+    assert!(
+        text.contains("GREETING") && text.contains("GOLEM_WORKER_NAME") && text.contains("env-1"),
+        "{text}"
+    );
+    assert!(
+        server
+            .call(&worker, "test:env/api.{get-arguments}", json!([]))
+            .await?
+            .to_string()
+            .contains("--x")
+    );
+    let random =
+        server.call_keyed(&worker, "test:env/api.{random-u64}", json!([]), Some("r")).await?;
     server.call(&worker, "test:env/api.{print}", json!(["seen once"])).await?;
     server.crash().await?;
-    assert_eq!(server.call_keyed(&worker, "test:env/api.{random-u64}", json!([]), Some("r")).await?, random);
+    assert_eq!(
+        server.call_keyed(&worker, "test:env/api.{random-u64}", json!([]), Some("r")).await?,
+        random
+    );
     server.call(&worker, "test:env/api.{now}", json!([])).await?;
     let page = server.client.search_oplog(&worker, "\"seen once\" AND log", None, 100).await?;
     assert_eq!(page.entries.len(), 1, "output is not recorded again by a replay");
@@ -99,7 +112,14 @@ async fn updates_automatic_diverging_and_by_snapshot() -> Result<(), Failure> {
     server.call(&worker, "test:update/api.{version}", json!([])).await?;
     server.client.update_worker(&worker, UpdateMode::Automatic, 0).await?;
     for _ in 0..200 {
-        if !server.client.worker(&worker).await?.updates.iter().any(|u| matches!(u, UpdateRecord::PendingUpdate { .. })) {
+        if !server
+            .client
+            .worker(&worker)
+            .await?
+            .updates
+            .iter()
+            .any(|u| matches!(u, UpdateRecord::PendingUpdate { .. }))
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
@@ -116,9 +136,14 @@ async fn a_failing_worker_refuses_further_calls() -> Result<(), Failure> {
     let server = Server::start().await?;
     let id = server.upload("counter").await?;
     let worker = WorkerId::new(id, "bad");
-    let error = server.call(&worker, "fail-if", json!([true])).await.err().ok_or("it did not fail")?;
+    let error =
+        server.call(&worker, "fail-if", json!([true])).await.err().ok_or("it did not fail")?;
     assert_eq!(error.status(), Some(500));
-    let next = server.call(&worker, "test:counter/api.{get}", json!([])).await.err().ok_or("it did not refuse")?;
+    let next = server
+        .call(&worker, "test:counter/api.{get}", json!([]))
+        .await
+        .err()
+        .ok_or("it did not refuse")?;
     assert!(next.to_string().contains("Previous invocation failed"), "{next}");
     assert_eq!(server.client.worker(&worker).await?.status, WorkerStatus::Failed);
     Ok(())
@@ -137,7 +162,8 @@ async fn bad_requests_leave_no_trace() -> Result<(), Failure> {
         ("test:counter/api.{add}", json!(["one"])),
         ("((", json!([])),
     ] {
-        let error = server.call(&worker, function, parameters).await.err().ok_or("it did not fail")?;
+        let error =
+            server.call(&worker, function, parameters).await.err().ok_or("it did not fail")?;
         assert_eq!(error.status(), Some(500), "{function}: {error}");
     }
     assert_eq!(server.call(&worker, "test:counter/api.{add}", json!([2])).await?, json!(2));

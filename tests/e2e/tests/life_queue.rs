@@ -166,8 +166,10 @@ async fn a_fork_goes_on_from_the_cut_without_the_queue_of_its_source() -> Result
     raw.call(&source, "invoke", SLOW_ADD, &[json!(10), json!(1_000)], Some("slow")).await?;
     raw.until_status(&source, "Running").await?;
     raw.call(&source, "invoke", ADD, &[json!(100)], Some("queued")).await?;
-    let last = raw.oplog(&source, "").await?.last().map(|e| e["oplogIndex"].clone()).unwrap_or_default();
-    let request = |name: &str, at: &Value| json!({"targetWorkerName": name, "oplogIndexCutOff": at});
+    let last =
+        raw.oplog(&source, "").await?.last().map(|e| e["oplogIndex"].clone()).unwrap_or_default();
+    let request =
+        |name: &str, at: &Value| json!({"targetWorkerName": name, "oplogIndexCutOff": at});
     let path = format!("{source}/fork");
     assert_eq!(raw.post(&path, &request("fork", &last)).await?, (200, json!({})));
     let (status, body) = raw.post(&path, &request("fork", &last)).await?;

@@ -1,7 +1,13 @@
 //! Credentials between real processes: shard managers find each other with them, and nobody else
 //! gets an answer.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use emet_e2e::{Failure, binary};
 use std::path::Path;
@@ -32,7 +38,8 @@ impl Group {
     fn start(credentials: &[String]) -> Result<Self, Failure> {
         let data = tempfile::tempdir()?;
         let ports: Vec<u16> = (0..3).map(|_| free_port()).collect::<Result<_, _>>()?;
-        let peers: Vec<String> = ports.iter().zip(1..).map(|(port, id)| format!("{id}=localhost:{port}")).collect();
+        let peers: Vec<String> =
+            ports.iter().zip(1..).map(|(port, id)| format!("{id}=localhost:{port}")).collect();
         let mut group = Self { children: Vec::new(), addresses: Vec::new(), _data: data };
         for (port, id) in ports.iter().zip(1..) {
             let child = Command::new(binary()?)
@@ -52,7 +59,10 @@ impl Group {
     fn status(&self, credentials: &[String]) -> Result<Output, Failure> {
         let managers = self.addresses.join(",");
         let mut command = Command::new(binary()?);
-        Ok(command.args(["cluster", "status", "--output", "json", "--shard-manager", &managers]).args(credentials).output()?)
+        Ok(command
+            .args(["cluster", "status", "--output", "json", "--shard-manager", &managers])
+            .args(credentials)
+            .output()?)
     }
 
     /// The status, as soon as there is a leader.
@@ -60,13 +70,20 @@ impl Group {
         let started = Instant::now();
         loop {
             let output = self.status(credentials)?;
-            let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            let leaders = status["managers"].as_array().map_or(0, |all| all.iter().filter(|m| m["leader"] == true).count());
+            let status: serde_json::Value =
+                serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let leaders = status["managers"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(|m| m["leader"] == true).count());
             if leaders == 1 {
                 return Ok(());
             }
             if started.elapsed() > ELECTION {
-                return Err(format!("no leader: {status} {}", String::from_utf8_lossy(&output.stderr)).into());
+                return Err(format!(
+                    "no leader: {status} {}",
+                    String::from_utf8_lossy(&output.stderr)
+                )
+                .into());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -93,7 +110,8 @@ fn secret(directory: &Path, text: &str) -> Result<Vec<String>, Failure> {
 /// Certificates of the tests of `emet-config`.
 fn certificates(authority: &str) -> Vec<String> {
     let file = |name: String| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../libs/config/tests/certs").join(name);
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../libs/config/tests/certs").join(name);
         path.display().to_string()
     };
     let options = [
@@ -107,7 +125,8 @@ fn certificates(authority: &str) -> Vec<String> {
 #[test]
 fn a_group_with_a_secret_answers_only_those_who_know_it() -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
-    let (right, wrong) = (secret(directory.path(), &"a".repeat(64))?, secret(directory.path(), &"b".repeat(64))?);
+    let (right, wrong) =
+        (secret(directory.path(), &"a".repeat(64))?, secret(directory.path(), &"b".repeat(64))?);
     let group = Group::start(&right)?;
     group.led(&right)?;
     let told = group.refusal(&[])?;

@@ -31,15 +31,36 @@ async fn all_kinds_of_calls_have_their_effect_once() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let (worker, counter) = upload(&server).await?;
     let (a, b) = (WorkerId::new(counter, "a"), WorkerId::new(counter, "b-ü"));
-    assert_eq!(server.call(&worker, &caller("add"), json!([a.urn(), 1])).await?, json!({ "ok": 1 }));
-    assert_eq!(server.call(&worker, &caller("add-async"), json!([b.urn(), 10])).await?, json!({ "ok": 10 }));
-    assert_eq!(server.call(&worker, &caller("add-later"), json!([a.urn(), 100])).await?, json!({ "ok": null }));
-    assert_eq!(server.call(&worker, &caller("add-both"), json!([a.urn(), b.urn(), 1000, 5])).await?, json!({ "ok": 2111 }));
-    assert_eq!(server.call(&worker, &caller("counter"), json!([a.urn(), "x"])).await?, json!({ "ok": 5 }));
-    assert_eq!(server.call(&worker, &caller("ping-pong"), json!([a.urn(), b.urn(), 3])).await?, json!({ "ok": 1013 }));
+    assert_eq!(
+        server.call(&worker, &caller("add"), json!([a.urn(), 1])).await?,
+        json!({ "ok": 1 })
+    );
+    assert_eq!(
+        server.call(&worker, &caller("add-async"), json!([b.urn(), 10])).await?,
+        json!({ "ok": 10 })
+    );
+    assert_eq!(
+        server.call(&worker, &caller("add-later"), json!([a.urn(), 100])).await?,
+        json!({ "ok": null })
+    );
+    assert_eq!(
+        server.call(&worker, &caller("add-both"), json!([a.urn(), b.urn(), 1000, 5])).await?,
+        json!({ "ok": 2111 })
+    );
+    assert_eq!(
+        server.call(&worker, &caller("counter"), json!([a.urn(), "x"])).await?,
+        json!({ "ok": 5 })
+    );
+    assert_eq!(
+        server.call(&worker, &caller("ping-pong"), json!([a.urn(), b.urn(), 3])).await?,
+        json!({ "ok": 1013 })
+    );
     server.crash().await?;
     // The caller's history is replayed, and calls nobody.
-    assert_eq!(server.call(&worker, &caller("get"), json!([a.urn()])).await?, json!({ "ok": 1104 }));
+    assert_eq!(
+        server.call(&worker, &caller("get"), json!([a.urn()])).await?,
+        json!({ "ok": 1104 })
+    );
     assert_eq!(server.call(&a, GET, json!([])).await?, json!(1104));
     assert_eq!(server.call(&b, GET, json!([])).await?, json!(1013));
     Ok(())
@@ -56,9 +77,15 @@ async fn a_target_inherits_what_its_caller_sees() -> Result<(), Failure> {
         env: [("COLOUR".to_owned(), "red".to_owned())].into(),
     };
     server.client.create_worker(id, &request).await?;
-    server.call(&worker, &caller("call"), json!([target.urn(), caller("get-environment"), []])).await?;
+    server
+        .call(&worker, &caller("call"), json!([target.urn(), caller("get-environment"), []]))
+        .await?;
     let seen = server.call(&target, &caller("get-environment"), json!([])).await?;
-    assert!(seen.as_array().is_some_and(|e| e.contains(&json!(["COLOUR", "red"])) && e.contains(&json!(["GOLEM_WORKER_NAME", "target"]))), "{seen}");
+    assert!(
+        seen.as_array().is_some_and(|e| e.contains(&json!(["COLOUR", "red"]))
+            && e.contains(&json!(["GOLEM_WORKER_NAME", "target"]))),
+        "{seen}"
+    );
     assert_eq!(server.call(&target, &caller("get-arguments"), json!([])).await?, json!(["a1"]));
     let create = server.client.oplog(&target, 1, 1).await?.entries.remove(0).entry;
     assert_eq!(create["parent"]["workerName"], json!("caller"));
@@ -75,12 +102,16 @@ async fn errors_tell_what_went_wrong_and_are_replayed() -> Result<(), Failure> {
     let mut answers = Vec::new();
     for (params, expected) in [
         (json!([unknown, "f", []]), "Could not find any component with the given id"),
-        (json!([target.urn(), "test:counter/api.{nothing}", []]), "could not load function nothing"),
+        (
+            json!([target.urn(), "test:counter/api.{nothing}", []]),
+            "could not load function nothing",
+        ),
         (json!([target.urn(), "test:counter/api.{add}", []]), "expected 1, got 0 parameters"),
         (json!([target.urn(), "test:counter/api.{slow-add}", [1]]), "expected 2, got 1 parameters"),
         (json!([target.urn(), "((", []]), "Invalid function name"),
     ] {
-        let answer = server.call_keyed(&worker, &caller("call"), params.clone(), Some(expected)).await?;
+        let answer =
+            server.call_keyed(&worker, &caller("call"), params.clone(), Some(expected)).await?;
         assert!(text(&answer).contains(expected), "{params}: {answer}");
         answers.push((params, expected, answer));
     }
@@ -89,17 +120,25 @@ async fn errors_tell_what_went_wrong_and_are_replayed() -> Result<(), Failure> {
     let bad = WorkerId::new(worker.component_id, "bad-uri");
     for uri in ["", "urn:worker:x/y", "urn:worker", &format!("{}/f", target.urn()), "http://x"] {
         let bad = WorkerId::new(bad.component_id, format!("bad-{}", uri.len()));
-        let error = server.call(&bad, &caller("get"), json!([uri])).await.err().ok_or("it did not fail")?;
-        assert!(error.to_string().contains("Must be urn:worker:component-id/worker-name"), "{uri}: {error}");
+        let error =
+            server.call(&bad, &caller("get"), json!([uri])).await.err().ok_or("it did not fail")?;
+        assert!(
+            error.to_string().contains("Must be urn:worker:component-id/worker-name"),
+            "{uri}: {error}"
+        );
     }
     // A component alone names a worker that is made for the occasion.
-    let fresh = server.call(&worker, &caller("add"), json!([format!("urn:worker:{counter}"), 5])).await?;
+    let fresh =
+        server.call(&worker, &caller("add"), json!([format!("urn:worker:{counter}"), 5])).await?;
     assert_eq!(fresh, json!({ "ok": 5 }));
     server.crash().await?;
     for (params, key, answer) in answers {
         assert_eq!(server.call_keyed(&worker, &caller("call"), params, Some(key)).await?, answer);
     }
-    assert_eq!(server.call(&worker, &caller("get"), json!([target.urn()])).await?, json!({ "ok": 0 }));
+    assert_eq!(
+        server.call(&worker, &caller("get"), json!([target.urn()])).await?,
+        json!({ "ok": 0 })
+    );
     Ok(())
 }
 
@@ -121,9 +160,13 @@ async fn what_happens_in_a_callee_is_a_remote_internal_error() -> Result<(), Fai
         (&trapping, "test:durability/api.{jump-forward}", json!([]), "Runtime error"),
         (&trapping, "test:durability/api.{step}", json!([1]), "Previous invocation failed"),
     ] {
-        let answer = server.call(&worker, &caller("call"), json!([target.urn(), function, params])).await?;
+        let answer =
+            server.call(&worker, &caller("call"), json!([target.urn(), function, params])).await?;
         let text = answer["err"].as_str().unwrap_or_default();
-        assert!(text.starts_with("RpcError::RemoteInternalError") && text.contains(expected), "{function}: {answer}");
+        assert!(
+            text.starts_with("RpcError::RemoteInternalError") && text.contains(expected),
+            "{function}: {answer}"
+        );
     }
     let waiting = WorkerId::new(counter, "waiting");
     let params = json!([waiting.urn(), "test:counter/api.{slow-add}", [1, 60_000]]);
@@ -133,7 +176,10 @@ async fn what_happens_in_a_callee_is_a_remote_internal_error() -> Result<(), Fai
     server.settle(&worker, WorkerStatus::Idle).await?;
     let completed = server.search(&worker, "exportedfunctioncompleted").await?;
     let last = completed.last().map(Value::to_string).unwrap_or_default();
-    assert!(last.contains("RemoteInternalError") && last.contains("Interrupted via the Golem API"), "{last}");
+    assert!(
+        last.contains("RemoteInternalError") && last.contains("Interrupted via the Golem API"),
+        "{last}"
+    );
     Ok(())
 }
 
@@ -152,7 +198,8 @@ async fn calls_that_can_never_be_answered_are_refused_with_the_cycle() -> Result
     let server = Server::start().await?;
     let id = server.upload("rpc-caller").await?;
     let (a, b) = (WorkerId::new(id, "a"), WorkerId::new(id, "b"));
-    let own = server.call(&a, &caller("call"), json!([a.urn(), caller("get-environment"), []])).await?;
+    let own =
+        server.call(&a, &caller("call"), json!([a.urn(), caller("get-environment"), []])).await?;
     assert!(is_cycle(&own, &[&a]), "{own}");
     let round = server.call(&a, &caller("relay"), json!([[b.urn(), a.urn(), b.urn()]])).await?;
     assert!(is_cycle(&round, &[&a, &b]), "{round}");
@@ -160,7 +207,8 @@ async fn calls_that_can_never_be_answered_are_refused_with_the_cycle() -> Result
     server.settle(&b, WorkerStatus::Idle).await?;
     // Without waiting, a worker can call itself: the call runs next.
     let before = server.search(&a, "exportedfunctioncompleted").await?.len();
-    let sent = server.call(&a, &caller("send"), json!([a.urn(), caller("get-environment"), []])).await?;
+    let sent =
+        server.call(&a, &caller("send"), json!([a.urn(), caller("get-environment"), []])).await?;
     assert_eq!(sent, json!({ "ok": null }));
     while server.search(&a, "exportedfunctioncompleted").await?.len() < before + 2 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -175,8 +223,11 @@ async fn waiting_in_a_circle_for_calls_in_the_background_is_refused_too() -> Res
         let server = Server::start_with(arguments).await?;
         let id = server.upload("rpc-caller").await?;
         for then_async in [true, false] {
-            let [a, b, c] = ["a", "b", "c"].map(|name| WorkerId::new(id, format!("{name}-{then_async}")));
-            let own = server.call(&a, &caller("relay-async"), json!([[a.urn(), b.urn()], then_async])).await?;
+            let [a, b, c] =
+                ["a", "b", "c"].map(|name| WorkerId::new(id, format!("{name}-{then_async}")));
+            let own = server
+                .call(&a, &caller("relay-async"), json!([[a.urn(), b.urn()], then_async]))
+                .await?;
             assert!(is_cycle(&own, &[&a]), "{own}");
             let params = json!([[b.urn(), c.urn(), a.urn(), b.urn()], then_async]);
             let round = server.call(&a, &caller("relay-async"), params).await?;
@@ -190,7 +241,11 @@ async fn waiting_in_a_circle_for_calls_in_the_background_is_refused_too() -> Res
 }
 
 /// The caller waits for a call that takes a while, when the server is killed.
-async fn killed_while_waiting(function: &str, params: impl Fn(&WorkerId) -> Value, arguments: &[&str]) -> Result<(), Failure> {
+async fn killed_while_waiting(
+    function: &str,
+    params: impl Fn(&WorkerId) -> Value,
+    arguments: &[&str],
+) -> Result<(), Failure> {
     let mut server = Server::start_with(arguments).await?;
     let (worker, counter) = upload(&server).await?;
     let target = WorkerId::new(counter, "slow");
@@ -226,7 +281,13 @@ async fn a_waiting_caller_gives_its_memory_up_and_can_be_interrupted() -> Result
     server.settle(&worker, WorkerStatus::Idle).await?;
     assert_eq!(server.call(&target, GET, json!([])).await?, json!(7));
     let waiting = WorkerId::new(worker.component_id, "interrupted");
-    server.send(&waiting, &caller("call"), json!([target.urn(), "test:counter/api.{slow-add}", [1, 60_000]])).await?;
+    server
+        .send(
+            &waiting,
+            &caller("call"),
+            json!([target.urn(), "test:counter/api.{slow-add}", [1, 60_000]]),
+        )
+        .await?;
     server.settle(&waiting, WorkerStatus::Suspended).await?;
     server.client.interrupt_worker(&waiting, false).await?;
     server.settle(&waiting, WorkerStatus::Interrupted).await?;
@@ -253,7 +314,9 @@ async fn a_callee_is_interrupted_updated_and_evicted_meanwhile() -> Result<(), F
     for n in 0..4 {
         server.call(&WorkerId::new(counter, format!("c{n}")), GET, json!([])).await?;
     }
-    let answer = server.call(&worker, &caller("call"), json!([target.urn(), "test:update/api.{f3}", []])).await?;
+    let answer = server
+        .call(&worker, &caller("call"), json!([target.urn(), "test:update/api.{f3}", []]))
+        .await?;
     assert!(answer["ok"].as_str().is_some_and(|v| v.contains("PrimU64(5)")), "{answer}");
     Ok(())
 }
@@ -266,7 +329,8 @@ async fn scheduled_calls_run_once_also_after_an_outage_unless_cancelled() -> Res
     server.create(&worker, &[("COLOUR", "red".to_owned())]).await?;
     let (soon, never) = (WorkerId::new(counter, "soon"), WorkerId::new(counter, "never"));
     server.call(&worker, &scheduler("add-in"), json!([soon.urn(), 3, 1])).await?;
-    let token = server.call(&worker, &scheduler("add-in-cancelable"), json!([never.urn(), 3, 1])).await?;
+    let token =
+        server.call(&worker, &scheduler("add-in-cancelable"), json!([never.urn(), 3, 1])).await?;
     server.call(&worker, &scheduler("cancel"), json!([token])).await?;
     server.kill()?;
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -276,10 +340,15 @@ async fn scheduled_calls_run_once_also_after_an_outage_unless_cancelled() -> Res
     }
     assert_eq!(server.call(&soon, GET, json!([])).await?, json!(3));
     let create = server.client.oplog(&soon, 1, 1).await?.entries.remove(0).entry;
-    assert_eq!((&create["env"]["COLOUR"], &create["parent"]["workerName"]), (&json!("red"), &json!("s")), "a target inherits");
+    assert_eq!(
+        (&create["env"]["COLOUR"], &create["parent"]["workerName"]),
+        (&json!("red"), &json!("s")),
+        "a target inherits"
+    );
     assert!(server.client.worker(&never).await.is_err(), "what was cancelled never came to be");
     // Cancelling what has run is no error.
-    let ran = server.call(&worker, &scheduler("add-in-cancelable"), json!([soon.urn(), 0, 0])).await?;
+    let ran =
+        server.call(&worker, &scheduler("add-in-cancelable"), json!([soon.urn(), 0, 0])).await?;
     while server.search(&soon, "exportedfunctioncompleted").await?.len() < 3 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -294,24 +363,49 @@ async fn a_client_interface_is_linked_without_a_stub() -> Result<(), Failure> {
     let mut server = Server::start().await?;
     let counter = server.upload("counter").await?;
     let targets = [("api", "test:counter/api"), ("counter", "test:counter/api")];
-    let linking = DynamicLinkedInstance::WasmRpc { target_interface_name: targets.map(|(k, v)| (k.to_owned(), v.to_owned())).into() };
+    let linking = DynamicLinkedInstance::WasmRpc {
+        target_interface_name: targets.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+    };
     let upload = Upload {
         wasm: guest("linked-caller")?.into(),
         dynamic_linking: [("test:counter-client/stub-guest".to_owned(), linking)].into(),
         ..Default::default()
     };
-    let id = server.client.create_component("linked-caller", upload).await?.versioned_component_id.component_id;
-    let (worker, a, b) = (WorkerId::new(id, "w"), WorkerId::new(counter, "a"), WorkerId::new(counter, "b"));
+    let id = server
+        .client
+        .create_component("linked-caller", upload)
+        .await?
+        .versioned_component_id
+        .component_id;
+    let (worker, a, b) =
+        (WorkerId::new(id, "w"), WorkerId::new(counter, "a"), WorkerId::new(counter, "b"));
     assert_eq!(server.call(&worker, &linked("add"), json!([a.urn(), 5])).await?, json!(5));
-    assert_eq!(server.call(&worker, &linked("add-both"), json!([a.urn(), b.urn(), 10])).await?, json!(25));
-    assert_eq!(server.call(&worker, &linked("world-add"), json!([a.urn(), 100])).await?, json!(115));
+    assert_eq!(
+        server.call(&worker, &linked("add-both"), json!([a.urn(), b.urn(), 10])).await?,
+        json!(25)
+    );
+    assert_eq!(
+        server.call(&worker, &linked("world-add"), json!([a.urn(), 100])).await?,
+        json!(115)
+    );
     server.call(&worker, &linked("fail-later"), json!([a.urn(), false])).await?;
-    assert_eq!(server.call(&worker, &linked("counters"), json!([a.urn()])).await?, json!(["a+b", 6]));
-    assert_eq!(server.call(&a, "test:counter/api.{live-counters}", json!([])).await?, json!(0), "dropped stubs drop their resources");
+    assert_eq!(
+        server.call(&worker, &linked("counters"), json!([a.urn()])).await?,
+        json!(["a+b", 6])
+    );
+    assert_eq!(
+        server.call(&a, "test:counter/api.{live-counters}", json!([])).await?,
+        json!(0),
+        "dropped stubs drop their resources"
+    );
     server.call(&worker, &linked("add-in"), json!([b.urn(), 1000, 3600, true])).await?;
     server.call(&worker, &linked("cancel"), json!([])).await?;
     server.crash().await?;
-    assert_eq!(server.call(&worker, &linked("add"), json!([a.urn(), 0])).await?, json!(115), "the history is replayed, and calls nobody");
+    assert_eq!(
+        server.call(&worker, &linked("add"), json!([a.urn(), 0])).await?,
+        json!(115),
+        "the history is replayed, and calls nobody"
+    );
     assert_eq!(server.call(&b, GET, json!([])).await?, json!(10));
     // In time, once.
     server.call(&worker, &linked("add-in"), json!([b.urn(), 3, 1, false])).await?;
@@ -325,7 +419,11 @@ async fn a_client_interface_is_linked_without_a_stub() -> Result<(), Failure> {
     server.settle(&c, WorkerStatus::Failed).await?;
     assert_eq!(server.client.worker(&worker).await?.status, WorkerStatus::Idle);
     let failing = WorkerId::new(id, "failing");
-    let error = server.call(&failing, &linked("fail"), json!([b.urn()])).await.err().ok_or("it did not fail")?;
+    let error = server
+        .call(&failing, &linked("fail"), json!([b.urn()]))
+        .await
+        .err()
+        .ok_or("it did not fail")?;
     assert!(error.to_string().contains("remote-internal-error"), "{error}");
     Ok(())
 }
@@ -337,19 +435,46 @@ async fn a_component_composed_with_a_generated_stub_runs_unchanged() -> Result<(
     let counter = server.upload("counter").await?;
     let id = server.upload("composed-caller").await?;
     let composed = |name: &str| format!("test:stub-caller/api.{{{name}}}");
-    let (worker, a, b) = (WorkerId::new(id, "w"), WorkerId::new(counter, "a"), WorkerId::new(counter, "b-ü"));
+    let (worker, a, b) =
+        (WorkerId::new(id, "w"), WorkerId::new(counter, "a"), WorkerId::new(counter, "b-ü"));
     assert_eq!(server.call(&worker, &composed("add"), json!([a.urn(), 5])).await?, json!(5));
-    assert_eq!(server.call(&worker, &composed("add-both"), json!([a.urn(), b.urn(), 10])).await?, json!(25));
-    assert_eq!(server.call(&worker, &composed("world-add"), json!([a.urn(), 100])).await?, json!(215));
-    assert_eq!(server.call(&worker, &composed("counters"), json!([a.urn()])).await?, json!(["a+b", 6]));
-    assert_eq!(server.call(&a, "test:counter/api.{live-counters}", json!([])).await?, json!(0), "dropped stubs drop their resources");
+    assert_eq!(
+        server.call(&worker, &composed("add-both"), json!([a.urn(), b.urn(), 10])).await?,
+        json!(25)
+    );
+    assert_eq!(
+        server.call(&worker, &composed("world-add"), json!([a.urn(), 100])).await?,
+        json!(215)
+    );
+    assert_eq!(
+        server.call(&worker, &composed("counters"), json!([a.urn()])).await?,
+        json!(["a+b", 6])
+    );
+    assert_eq!(
+        server.call(&a, "test:counter/api.{live-counters}", json!([])).await?,
+        json!(0),
+        "dropped stubs drop their resources"
+    );
     server.call(&worker, &composed("fail-later"), json!([a.urn(), false])).await?;
     server.crash().await?;
-    assert_eq!(server.call(&worker, &composed("add"), json!([a.urn(), 0])).await?, json!(215), "the history is replayed, and calls nobody");
+    assert_eq!(
+        server.call(&worker, &composed("add"), json!([a.urn(), 0])).await?,
+        json!(215),
+        "the history is replayed, and calls nobody"
+    );
     assert_eq!(server.call(&b, GET, json!([])).await?, json!(10));
     let failing = WorkerId::new(id, "failing");
-    let error = server.call(&failing, &composed("fail"), json!([b.urn()])).await.err().ok_or("it did not fail")?;
-    assert!(error.to_string().contains("Failed to invoke remote fail-if: RpcError::RemoteInternalError"), "{error}");
+    let error = server
+        .call(&failing, &composed("fail"), json!([b.urn()]))
+        .await
+        .err()
+        .ok_or("it did not fail")?;
+    assert!(
+        error
+            .to_string()
+            .contains("Failed to invoke remote fail-if: RpcError::RemoteInternalError"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -372,7 +497,9 @@ async fn many_callers_of_one_callee_find_room() -> Result<(), Failure> {
     let (server, target) = (&server, &target);
     let (function, params) = (&caller("add"), json!([target.urn(), 1]));
     let add = |worker| server.call_keyed(worker, function, params.clone(), Some("once"));
-    let sent = callers.iter().map(|worker| server.send_keyed(worker, function, params.clone(), Some("once")));
+    let sent = callers
+        .iter()
+        .map(|worker| server.send_keyed(worker, function, params.clone(), Some("once")));
     futures::stream::iter(sent).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
     let answers = futures::stream::iter(callers.iter().map(add)).buffer_unordered(AT_ONCE);
     for answer in answers.try_collect::<Vec<Value>>().await? {
@@ -382,7 +509,11 @@ async fn many_callers_of_one_callee_find_room() -> Result<(), Failure> {
     // However scarce room was, no caller was rebuilt in vain: the answer was there when it was.
     for worker in callers.iter().take(50) {
         let suspensions = server.search(worker, "suspend").await?;
-        assert!(suspensions.len() <= 1, "{worker} was suspended {} times for one call", suspensions.len());
+        assert!(
+            suspensions.len() <= 1,
+            "{worker} was suspended {} times for one call",
+            suspensions.len()
+        );
     }
     Ok(())
 }
@@ -392,9 +523,13 @@ async fn one_caller_of_many_callees_finds_room() -> Result<(), Failure> {
     let server = Server::start_with(&["--max-loaded", "3"]).await?;
     let (worker, counter) = upload(&server).await?;
     let prefix = format!("urn:worker:{counter}/fan-");
-    assert_eq!(server.call(&worker, &caller("fan-out"), json!([prefix, scale(), 2])).await?, json!({ "ok": scale() * 2 }));
+    assert_eq!(
+        server.call(&worker, &caller("fan-out"), json!([prefix, scale(), 2])).await?,
+        json!({ "ok": scale() * 2 })
+    );
     // A chain is as long as there are workers, and there is room for three.
-    let ids: Vec<String> = (0..8).map(|n| WorkerId::new(worker.component_id, format!("link-{n}")).urn()).collect();
+    let ids: Vec<String> =
+        (0..8).map(|n| WorkerId::new(worker.component_id, format!("link-{n}")).urn()).collect();
     let chain: Vec<String> = ids.into_iter().chain([WorkerId::new(counter, "end").urn()]).collect();
     assert_eq!(server.call(&worker, &caller("relay"), json!([chain])).await?, json!({ "ok": 0 }));
     Ok(())

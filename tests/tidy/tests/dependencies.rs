@@ -13,16 +13,33 @@ const LEVELS: [&[&str]; 8] = [
     &["emet-engine", "emet-api", "emet-checkpoint"],
     &["emet-storage", "emet-client", "emet-routing"],
     &["emet-runtime", "emet-cli"],
-    &["emet-component-service", "emet-worker-executor", "emet-worker-service", "emet-shard-manager"],
+    &[
+        "emet-component-service",
+        "emet-worker-executor",
+        "emet-worker-service",
+        "emet-shard-manager",
+    ],
     &["emet"],
 ];
 
 /// Crates without I/O: they hold entries, folds and decisions, and run in the simulator as they are.
-const PURE: [&str; 5] = ["emet-values", "emet-model", "emet-oplog", "emet-engine", "emet-shard-map"];
+const PURE: [&str; 5] =
+    ["emet-values", "emet-model", "emet-oplog", "emet-engine", "emet-shard-map"];
 
 /// What a pure crate may not be built with: runtimes, clocks, randomness, network, disk.
 const IMPURE: [&str; 12] = [
-    "tokio", "futures", "async-trait", "rand", "hyper", "reqwest", "axum", "tonic", "redis", "fjall", "wasmtime", "parking_lot",
+    "tokio",
+    "futures",
+    "async-trait",
+    "rand",
+    "hyper",
+    "reqwest",
+    "axum",
+    "tonic",
+    "redis",
+    "fjall",
+    "wasmtime",
+    "parking_lot",
 ];
 
 /// Licences that may be used without asking anybody.
@@ -51,9 +68,13 @@ fn level(name: &str) -> Option<usize> {
 #[test]
 fn dependencies_point_one_way() -> Result<(), Failure> {
     let metadata = Metadata::read()?;
-    let is_test = |name: &str| ["emet-bench", "emet-crash", "emet-e2e", "emet-tidy"].contains(&name) || name.starts_with("emet-test");
+    let is_test = |name: &str| {
+        ["emet-bench", "emet-crash", "emet-e2e", "emet-tidy"].contains(&name)
+            || name.starts_with("emet-test")
+    };
     for package in metadata.members().filter(|p| !is_test(&p.name)) {
-        let own = level(&package.name).ok_or_else(|| format!("{} has no level in this test", package.name))?;
+        let own = level(&package.name)
+            .ok_or_else(|| format!("{} has no level in this test", package.name))?;
         for used in package.normal().filter(|name| name.starts_with("emet")) {
             let its = level(used).ok_or_else(|| format!("{used} has no level in this test"))?;
             assert!(its < own, "{} uses {used}, which does not stand below it", package.name);
@@ -77,7 +98,9 @@ fn pure_crates_import_no_runtime() -> Result<(), Failure> {
 /// Whether one side of an `OR` consists of permissive licences only.
 fn permissive(expression: &str) -> bool {
     let expression = expression.replace(['(', ')'], " ").replace('/', " OR ");
-    expression.split(" OR ").any(|side| side.split(" AND ").all(|name| PERMISSIVE.contains(&name.trim())))
+    expression
+        .split(" OR ")
+        .any(|side| side.split(" AND ").all(|name| PERMISSIVE.contains(&name.trim())))
 }
 
 #[test]
@@ -104,7 +127,11 @@ fn own_dependencies_have_one_version() -> Result<(), Failure> {
     let own: BTreeSet<&str> = metadata.members().flat_map(|p| p.normal()).collect();
     // Older versions of these come in through others, which have not moved yet.
     let known = ["rand", "sha2", "thiserror", "wasm-encoder", "wasmparser"];
-    let double: Vec<_> = own.iter().filter_map(|n| versions.get_key_value(*n)).filter(|(n, v)| v.len() > 1 && !known.contains(*n)).collect();
+    let double: Vec<_> = own
+        .iter()
+        .filter_map(|n| versions.get_key_value(*n))
+        .filter(|(n, v)| v.len() > 1 && !known.contains(*n))
+        .collect();
     assert!(double.is_empty(), "{double:?}");
     Ok(())
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use wasmparser::component_types::{
-    ComponentAnyTypeId, ComponentDefinedType, ComponentDefinedTypeId, ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId,
-    ComponentValType, ResourceId,
+    ComponentAnyTypeId, ComponentDefinedType, ComponentDefinedTypeId, ComponentEntityType,
+    ComponentFuncTypeId, ComponentInstanceTypeId, ComponentValType, ResourceId,
 };
 use wasmparser::types::{Types, TypesRef};
 use wasmparser::{PrimitiveValType, Validator, WasmFeatures};
@@ -23,11 +23,23 @@ pub(super) struct Client {
 }
 
 /// Writes the client interface of a component with these exports; the reason why there is none.
-pub(super) fn client(wasm: &[u8], exports: &[String], component_name: &str) -> Result<Client, String> {
+pub(super) fn client(
+    wasm: &[u8],
+    exports: &[String],
+    component_name: &str,
+) -> Result<Client, String> {
     let features = WasmFeatures::default() | WasmFeatures::COMPONENT_MODEL;
-    let types: Types = Validator::new_with_features(features).validate_all(wasm).map_err(|e| e.to_string())?;
+    let types: Types =
+        Validator::new_with_features(features).validate_all(wasm).map_err(|e| e.to_string())?;
     let types = types.as_ref();
-    let mut writer = Writer { types, names: HashMap::new(), resources: HashMap::new(), written: BTreeMap::new(), futures: BTreeMap::new(), body: String::new() };
+    let mut writer = Writer {
+        types,
+        names: HashMap::new(),
+        resources: HashMap::new(),
+        written: BTreeMap::new(),
+        futures: BTreeMap::new(),
+        body: String::new(),
+    };
     let mut targets = BTreeMap::new();
     let mut world = Vec::new();
     let mut package = None;
@@ -35,8 +47,11 @@ pub(super) fn client(wasm: &[u8], exports: &[String], component_name: &str) -> R
         match types.component_item_for_export(name).map(|item| item.ty) {
             Some(ComponentEntityType::Func(id)) => world.push((name.as_str(), id)),
             // Snapshots and HTTP handlers are called by the host.
-            Some(ComponentEntityType::Instance(id)) if !["wasi:", "golem:"].iter().any(|ours| name.starts_with(ours)) => {
-                package = package.or_else(|| name.split_once('/').map(|(package, _)| package.to_owned()));
+            Some(ComponentEntityType::Instance(id))
+                if !["wasi:", "golem:"].iter().any(|ours| name.starts_with(ours)) =>
+            {
+                package =
+                    package.or_else(|| name.split_once('/').map(|(package, _)| package.to_owned()));
                 writer.interface(name, id, &mut targets)?;
             }
             _ => {}
@@ -45,13 +60,24 @@ pub(super) fn client(wasm: &[u8], exports: &[String], component_name: &str) -> R
     if world.is_empty() && targets.is_empty() {
         return Err("it exports nothing that can be called".into());
     }
-    let package = package.unwrap_or_else(|| if component_name.contains(':') { component_name.to_owned() } else { format!("component:{component_name}") });
+    let package = package.unwrap_or_else(|| {
+        if component_name.contains(':') {
+            component_name.to_owned()
+        } else {
+            format!("component:{component_name}")
+        }
+    });
     let name = package.split_once(':').map_or(package.as_str(), |(_, name)| name).to_owned();
     if !world.is_empty() {
         writer.stub(&format!("{name}-world"), &[], &world)?;
     }
     let package = format!("{package}-client");
-    Ok(Client { interface: format!("{package}/{name}-client"), text: writer.finish(&package, &name), package, targets })
+    Ok(Client {
+        interface: format!("{package}/{name}-client"),
+        text: writer.finish(&package, &name),
+        package,
+        targets,
+    })
 }
 
 struct Writer<'a> {
@@ -71,14 +97,21 @@ struct Writer<'a> {
 type Function<'f> = (&'f str, ComponentFuncTypeId);
 
 impl Writer<'_> {
-    fn interface(&mut self, full_name: &str, id: ComponentInstanceTypeId, targets: &mut BTreeMap<String, String>) -> Result<(), String> {
+    fn interface(
+        &mut self,
+        full_name: &str,
+        id: ComponentInstanceTypeId,
+        targets: &mut BTreeMap<String, String>,
+    ) -> Result<(), String> {
         let instance = self.types.get(id).ok_or("an exported interface has no type")?;
         let mut functions: Vec<(String, ComponentFuncTypeId)> = Vec::new();
         let mut resources = BTreeSet::new();
         for (name, item) in &instance.exports {
             match item.ty {
                 ComponentEntityType::Func(id) => functions.push((name.clone(), id)),
-                ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(id), .. } => drop(self.names.insert(id, name.clone())),
+                ComponentEntityType::Type { created: ComponentAnyTypeId::Defined(id), .. } => {
+                    drop(self.names.insert(id, name.clone()))
+                }
                 ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. } => {
                     self.resources.insert(id.resource(), name.clone());
                     resources.insert(name.clone());
@@ -86,45 +119,81 @@ impl Writer<'_> {
                 _ => {}
             }
         }
-        let own = full_name.rsplit('/').next().map_or(full_name, |last| last.split('@').next().unwrap_or(last));
-        let mut add = |resource: &str| match targets.insert(resource.to_owned(), full_name.to_owned()) {
+        let own = full_name
+            .rsplit('/')
+            .next()
+            .map_or(full_name, |last| last.split('@').next().unwrap_or(last));
+        let mut add = |resource: &str| match targets
+            .insert(resource.to_owned(), full_name.to_owned())
+        {
             None => Ok(()),
-            Some(other) => Err(format!("both {other} and {full_name} have to be called through a resource named {resource}")),
+            Some(other) => Err(format!(
+                "both {other} and {full_name} have to be called through a resource named {resource}"
+            )),
         };
-        let plain: Vec<Function<'_>> = functions.iter().filter(|(n, _)| !n.starts_with('[')).map(|(n, id)| (n.as_str(), *id)).collect();
+        let plain: Vec<Function<'_>> = functions
+            .iter()
+            .filter(|(n, _)| !n.starts_with('['))
+            .map(|(n, id)| (n.as_str(), *id))
+            .collect();
         if !plain.is_empty() {
             add(own)?;
             self.stub(own, &[], &plain)?;
         }
         for resource in resources {
             add(&resource)?;
-            let constructor = functions.iter().find(|(n, _)| *n == format!("[constructor]{resource}"));
-            let given = constructor.map(|(_, id)| self.params(*id, 0)).transpose()?.unwrap_or_default();
+            let constructor =
+                functions.iter().find(|(n, _)| *n == format!("[constructor]{resource}"));
+            let given =
+                constructor.map(|(_, id)| self.params(*id, 0)).transpose()?.unwrap_or_default();
             let prefix = format!("[method]{resource}.");
-            let methods: Vec<Function<'_>> = functions.iter().filter_map(|(n, id)| Some((n.strip_prefix(&prefix)?, *id))).collect();
+            let methods: Vec<Function<'_>> = functions
+                .iter()
+                .filter_map(|(n, id)| Some((n.strip_prefix(&prefix)?, *id)))
+                .collect();
             self.stub(&resource, &given, &methods)?;
         }
         Ok(())
     }
 
     /// A resource through which functions are called. Methods do not name their resource again.
-    fn stub(&mut self, name: &str, constructor: &[String], functions: &[Function<'_>]) -> Result<(), String> {
-        let location = std::iter::once("location: uri").chain(constructor.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
-        let mut text = format!("\n    resource {} {{\n        constructor({location});\n", escape(name));
+    fn stub(
+        &mut self,
+        name: &str,
+        constructor: &[String],
+        functions: &[Function<'_>],
+    ) -> Result<(), String> {
+        let location = std::iter::once("location: uri")
+            .chain(constructor.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let mut text =
+            format!("\n    resource {} {{\n        constructor({location});\n", escape(name));
         for (function, id) in functions {
-            let is_method = self.types.get(*id).and_then(|f| f.params.first()).is_some_and(|(n, _)| n.as_str() == "self");
+            let is_method = self
+                .types
+                .get(*id)
+                .and_then(|f| f.params.first())
+                .is_some_and(|(n, _)| n.as_str() == "self");
             let params = self.params(*id, usize::from(is_method))?;
-            let result = self.types.get(*id).and_then(|f| f.result).map(|ty| self.value(ty)).transpose()?;
+            let result =
+                self.types.get(*id).and_then(|f| f.result).map(|ty| self.value(ty)).transpose()?;
             let later = match &result {
                 None => String::new(),
                 Some(ty) => format!(" -> {}", self.future(name, function, ty)),
             };
             let now = result.map(|ty| format!(" -> {ty}")).unwrap_or_default();
-            let at = params.iter().cloned().chain(["scheduled-for: datetime".to_owned()]).collect::<Vec<_>>().join(", ");
+            let at = params
+                .iter()
+                .cloned()
+                .chain(["scheduled-for: datetime".to_owned()])
+                .collect::<Vec<_>>()
+                .join(", ");
             let params = params.join(", ");
             let _ = writeln!(text, "        blocking-{function}: func({params}){now};");
             let _ = writeln!(text, "        {}: func({params}){later};", escape(function));
-            let _ = writeln!(text, "        schedule-{function}: func({at}) -> cancellation-token;");
+            let _ =
+                writeln!(text, "        schedule-{function}: func({at}) -> cancellation-token;");
         }
         text.push_str("    }\n");
         self.body.push_str(&text);
@@ -144,7 +213,11 @@ impl Writer<'_> {
 
     fn params(&mut self, id: ComponentFuncTypeId, skip: usize) -> Result<Vec<String>, String> {
         let params = self.types.get(id).ok_or("a function has no type")?.params.clone();
-        params.iter().skip(skip).map(|(name, ty)| Ok(format!("{}: {}", escape(name), self.value(*ty)?))).collect()
+        params
+            .iter()
+            .skip(skip)
+            .map(|(name, ty)| Ok(format!("{}: {}", escape(name), self.value(*ty)?)))
+            .collect()
     }
 
     fn value(&mut self, ty: ComponentValType) -> Result<String, String> {
@@ -158,7 +231,9 @@ impl Writer<'_> {
         let Some(name) = self.names.get(&id).cloned() else { return self.shape(id, None) };
         let text = self.shape(id, Some(&name))?;
         match self.written.insert(name.clone(), text.clone()) {
-            Some(other) if other != text => Err(format!("two interfaces have different types named {name}")),
+            Some(other) if other != text => {
+                Err(format!("two interfaces have different types named {name}"))
+            }
             _ => Ok(escape(&name)),
         }
     }
@@ -166,33 +241,57 @@ impl Writer<'_> {
     /// The type itself. Records, variants, enums and flags exist only with a name.
     fn shape(&mut self, id: ComponentDefinedTypeId, name: Option<&str>) -> Result<String, String> {
         let ty = self.types.get(id).ok_or("a type is missing")?.clone();
-        let named = |keyword: &str| name.map(|name| format!("{keyword} {}", escape(name))).ok_or_else(|| format!("a {keyword} has no name"));
+        let named = |keyword: &str| {
+            name.map(|name| format!("{keyword} {}", escape(name)))
+                .ok_or_else(|| format!("a {keyword} has no name"))
+        };
         let list = |names: Vec<String>| format!(" {{ {} }}", names.join(", "));
-        let alias = |text: String| name.map_or_else(|| text.clone(), |name| format!("type {} = {text};", escape(name)));
+        let alias = |text: String| {
+            name.map_or_else(|| text.clone(), |name| format!("type {} = {text};", escape(name)))
+        };
         Ok(match ty {
             ComponentDefinedType::Record(record) => {
-                let fields = record.fields.iter().map(|(n, t)| Ok(format!("{}: {}", escape(n), self.value(*t)?)));
+                let fields = record
+                    .fields
+                    .iter()
+                    .map(|(n, t)| Ok(format!("{}: {}", escape(n), self.value(*t)?)));
                 named("record")? + &list(fields.collect::<Result<_, String>>()?)
             }
             ComponentDefinedType::Variant(variant) => {
                 let mut cases = Vec::new();
                 for (case, content) in &variant.cases {
                     let payload = content.ty.map(|t| self.value(t)).transpose()?;
-                    cases.push(payload.map_or_else(|| escape(case), |p| format!("{}({p})", escape(case))));
+                    cases.push(
+                        payload.map_or_else(|| escape(case), |p| format!("{}({p})", escape(case))),
+                    );
                 }
                 named("variant")? + &list(cases)
             }
-            ComponentDefinedType::Flags(names) => named("flags")? + &list(names.iter().map(|n| escape(n)).collect()),
-            ComponentDefinedType::Enum(names) => named("enum")? + &list(names.iter().map(|n| escape(n)).collect()),
-            ComponentDefinedType::Primitive(primitive) => alias(primitive_name(primitive)?.to_owned()),
-            ComponentDefinedType::List { element, .. } => alias(format!("list<{}>", self.value(element)?)),
-            ComponentDefinedType::Option { ty, .. } => alias(format!("option<{}>", self.value(ty)?)),
+            ComponentDefinedType::Flags(names) => {
+                named("flags")? + &list(names.iter().map(|n| escape(n)).collect())
+            }
+            ComponentDefinedType::Enum(names) => {
+                named("enum")? + &list(names.iter().map(|n| escape(n)).collect())
+            }
+            ComponentDefinedType::Primitive(primitive) => {
+                alias(primitive_name(primitive)?.to_owned())
+            }
+            ComponentDefinedType::List { element, .. } => {
+                alias(format!("list<{}>", self.value(element)?))
+            }
+            ComponentDefinedType::Option { ty, .. } => {
+                alias(format!("option<{}>", self.value(ty)?))
+            }
             ComponentDefinedType::Tuple(tuple) => {
-                let items = tuple.types.iter().map(|t| self.value(*t)).collect::<Result<Vec<_>, _>>()?;
+                let items =
+                    tuple.types.iter().map(|t| self.value(*t)).collect::<Result<Vec<_>, _>>()?;
                 alias(format!("tuple<{}>", items.join(", ")))
             }
             ComponentDefinedType::Result { ok, err, .. } => {
-                let (ok, err) = (ok.map(|t| self.value(t)).transpose()?, err.map(|t| self.value(t)).transpose()?);
+                let (ok, err) = (
+                    ok.map(|t| self.value(t)).transpose()?,
+                    err.map(|t| self.value(t)).transpose()?,
+                );
                 alias(match (ok, err) {
                     (None, None) => "result".into(),
                     (Some(ok), None) => format!("result<{ok}>"),
@@ -200,17 +299,24 @@ impl Writer<'_> {
                 })
             }
             ComponentDefinedType::Own(id) => alias(self.resource(id.resource())?),
-            ComponentDefinedType::Borrow(id) => alias(format!("borrow<{}>", self.resource(id.resource())?)),
+            ComponentDefinedType::Borrow(id) => {
+                alias(format!("borrow<{}>", self.resource(id.resource())?))
+            }
             other => return Err(format!("{other:?} cannot be passed between workers")),
         })
     }
 
     fn resource(&self, id: ResourceId) -> Result<String, String> {
-        self.resources.get(&id).map(|name| escape(name)).ok_or_else(|| "a resource of another component cannot be passed on".into())
+        self.resources
+            .get(&id)
+            .map(|name| escape(name))
+            .ok_or_else(|| "a resource of another component cannot be passed on".into())
     }
 
     fn finish(self, package: &str, name: &str) -> String {
-        let mut text = format!("// Made by `emet rpc wit`: imported to call the component, linked by the host.\npackage {package};\n\n");
+        let mut text = format!(
+            "// Made by `emet rpc wit`: imported to call the component, linked by the host.\npackage {package};\n\n"
+        );
         let _ = writeln!(text, "interface {name}-client {{");
         text.push_str("    use golem:rpc/types@0.1.3.{cancellation-token, uri};\n");
         text.push_str("    use wasi:clocks/wall-clock@0.2.0.{datetime};\n    use wasi:io/poll@0.2.0.{pollable};\n");
@@ -218,7 +324,10 @@ impl Writer<'_> {
             let _ = write!(text, "\n    {definition}\n");
         }
         for (name, ty) in &self.futures {
-            let _ = write!(text, "\n    resource {name} {{\n        subscribe: func() -> pollable;\n        get: func() -> option<{ty}>;\n    }}\n");
+            let _ = write!(
+                text,
+                "\n    resource {name} {{\n        subscribe: func() -> pollable;\n        get: func() -> option<{ty}>;\n    }}\n"
+            );
         }
         text.push_str(&self.body);
         text.push_str("}\n");
@@ -248,9 +357,47 @@ fn primitive_name(primitive: PrimitiveValType) -> Result<&'static str, String> {
 /// Words that WIT uses itself are written with a percent sign.
 fn escape(name: &str) -> String {
     const KEYWORDS: [&str; 41] = [
-        "as", "async", "bool", "borrow", "char", "constructor", "enum", "export", "f32", "f64", "flags", "from", "func", "future",
-        "import", "include", "interface", "list", "option", "own", "package", "record", "resource", "result", "s16", "s32", "s64",
-        "s8", "static", "stream", "string", "tuple", "type", "u16", "u32", "u64", "u8", "use", "variant", "with", "world",
+        "as",
+        "async",
+        "bool",
+        "borrow",
+        "char",
+        "constructor",
+        "enum",
+        "export",
+        "f32",
+        "f64",
+        "flags",
+        "from",
+        "func",
+        "future",
+        "import",
+        "include",
+        "interface",
+        "list",
+        "option",
+        "own",
+        "package",
+        "record",
+        "resource",
+        "result",
+        "s16",
+        "s32",
+        "s64",
+        "s8",
+        "static",
+        "stream",
+        "string",
+        "tuple",
+        "type",
+        "u16",
+        "u32",
+        "u64",
+        "u8",
+        "use",
+        "variant",
+        "with",
+        "world",
     ];
     if KEYWORDS.contains(&name) { format!("%{name}") } else { name.to_owned() }
 }
@@ -260,7 +407,8 @@ mod tests {
     use super::*;
 
     fn of(guest: &str, exports: &[&str]) -> Client {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/guests/prebuilt/{guest}.wasm"));
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("../../tests/guests/prebuilt/{guest}.wasm"));
         let exports: Vec<String> = exports.iter().map(|e| (*e).to_owned()).collect();
         client(&std::fs::read(path).unwrap(), &exports, guest).unwrap()
     }
@@ -287,7 +435,13 @@ mod tests {
     #[test]
     fn named_types_are_written_out() {
         let client = of("kitchen", &["test:kitchen/api"]);
-        for part in ["record point { x: s32, y: s32 }", "variant shape { empty, circle(f64)", "enum color {", "flags access {", "shape: shape"] {
+        for part in [
+            "record point { x: s32, y: s32 }",
+            "variant shape { empty, circle(f64)",
+            "enum color {",
+            "flags access {",
+            "shape: shape",
+        ] {
             assert!(client.text.contains(part), "{part} is not in\n{}", client.text);
         }
     }

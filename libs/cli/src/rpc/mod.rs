@@ -41,7 +41,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
     let id = context.component_id(&component).await?;
     let wasm = context.client.download_component(id, version).await?;
     let exports = exports(context, id, version).await?;
-    let client = client::client(&wasm, &exports, &component).map_err(|reason| Failure::new(format!("{component} cannot be called: {reason}")))?;
+    let client = client::client(&wasm, &exports, &component)
+        .map_err(|reason| Failure::new(format!("{component} cannot be called: {reason}")))?;
     if linking {
         return context.out.line(&linking_of(&client).to_string());
     }
@@ -49,7 +50,10 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), Failu
         None => context.out.line(client.text.trim_end()),
         Some(dir) => {
             write(&dir, &client)?;
-            context.out.done(&linking_of(&client), &format!("wrote {} to {}", client.interface, dir.display()))
+            context.out.done(
+                &linking_of(&client),
+                &format!("wrote {} to {}", client.interface, dir.display()),
+            )
         }
     }
 }
@@ -59,11 +63,18 @@ fn linking_of(client: &Client) -> serde_json::Value {
 }
 
 /// Names of what a component exports.
-async fn exports(context: &Context, id: ComponentId, version: Option<u64>) -> Result<Vec<String>, Failure> {
+async fn exports(
+    context: &Context,
+    id: ComponentId,
+    version: Option<u64>,
+) -> Result<Vec<String>, Failure> {
     let versions = context.client.component_versions(id).await?;
-    let found = versions.into_iter().filter(|c| version.is_none_or(|v| c.versioned_component_id.version == v));
+    let found = versions
+        .into_iter()
+        .filter(|c| version.is_none_or(|v| c.versioned_component_id.version == v));
     let found = found.max_by_key(|c| c.versioned_component_id.version);
-    let component = found.ok_or_else(|| Failure::new("there is no such version of the component"))?;
+    let component =
+        found.ok_or_else(|| Failure::new("there is no such version of the component"))?;
     let name = |export: &Export| match export {
         Export::Function(function) => function.name.clone(),
         Export::Instance { name, .. } => name.clone(),
@@ -74,6 +85,7 @@ async fn exports(context: &Context, id: ComponentId, version: Option<u64>) -> Re
 fn write(dir: &Path, client: &Client) -> Result<(), Failure> {
     let folder = dir.join(client.package.replace(':', "-"));
     let file = folder.join("package.wit");
-    let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, &client.text));
+    let written =
+        std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, &client.text));
     written.map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))
 }

@@ -143,10 +143,15 @@ pub(super) async fn revert(context: &Context, args: RevertArgs) -> Result<(), Fa
 pub(super) async fn verify(context: &Context, worker: &Name) -> Result<(), Failure> {
     let worker = context.worker_id(&worker.words).await?;
     let found = context.client.verify_worker(&worker).await?;
-    let checkpoint = found.checkpoint.map_or_else(|| "no checkpoint".to_owned(), |index| format!("the checkpoint at {index}"));
+    let checkpoint = found
+        .checkpoint
+        .map_or_else(|| "no checkpoint".to_owned(), |index| format!("the checkpoint at {index}"));
     let text = match &found.not_compared {
         Some(reason) => format!("not compared: {reason}"),
-        None => format!("{worker}: {} entries replayed; compared with the worker and {checkpoint}", found.last_oplog_index),
+        None => format!(
+            "{worker}: {} entries replayed; compared with the worker and {checkpoint}",
+            found.last_oplog_index
+        ),
     };
     context.out.done(&found, &text)?;
     match found.equal || found.not_compared.is_some() {

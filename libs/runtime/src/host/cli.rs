@@ -7,23 +7,29 @@ use crate::stop::Stop;
 use bytes::Bytes;
 use emet_oplog::LogLevel;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
+};
 
 type Environment = Vec<(String, String)>;
 
-const ENVIRONMENT: HostFn<(), Environment> = HostFn::read_local("golem_environment::get_environment");
+const ENVIRONMENT: HostFn<(), Environment> =
+    HostFn::read_local("golem_environment::get_environment");
 const ARGUMENTS: HostFn<(), Vec<String>> = HostFn::read_local("golem_environment::get_arguments");
-const INITIAL_CWD: HostFn<(), Option<String>> = HostFn::read_local("golem_environment::initial_cwd");
+const INITIAL_CWD: HostFn<(), Option<String>> =
+    HostFn::read_local("golem_environment::initial_cwd");
 
 pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&ENVIRONMENT, &ARGUMENTS, &INITIAL_CWD];
 
 /// Variables that the host sets; given ones of the same names are left out.
-const HOST_VARIABLES: [&str; 3] = ["GOLEM_WORKER_NAME", "GOLEM_COMPONENT_ID", "GOLEM_COMPONENT_VERSION"];
+const HOST_VARIABLES: [&str; 3] =
+    ["GOLEM_WORKER_NAME", "GOLEM_COMPONENT_ID", "GOLEM_COMPONENT_VERSION"];
 
 impl WorkerCtx {
     /// What the guest sees: the worker's environment, then the host's variables.
     pub(crate) fn full_environment(&self) -> Environment {
-        let given = self.env.iter().filter(|(name, _)| !HOST_VARIABLES.contains(&name.as_str())).cloned();
+        let given =
+            self.env.iter().filter(|(name, _)| !HOST_VARIABLES.contains(&name.as_str())).cloned();
         let host = [
             self.worker.worker_name.clone(),
             self.worker.component_id.to_string(),
@@ -60,7 +66,10 @@ impl WorkerCtx {
 
     /// A stream whose writes become log entries: `wasi:io/streams` knows it by its place in the
     /// side table.
-    pub(crate) fn output(&mut self, level: LogLevel) -> wasmtime::Result<Resource<DynOutputStream>> {
+    pub(crate) fn output(
+        &mut self,
+        level: LogLevel,
+    ) -> wasmtime::Result<Resource<DynOutputStream>> {
         let stream: DynOutputStream = Box::new(Sink);
         let stream = self.table.push(stream)?;
         self.log_streams.insert(stream.rep(), level);

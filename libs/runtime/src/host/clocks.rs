@@ -14,7 +14,8 @@ const MONOTONIC_RESOLUTION: HostFn<(), u64> = HostFn::read_local("monotonic_cloc
 const WALL_NOW: HostFn<(), (u64, u32)> = HostFn::read_local("wall_clock::now");
 const WALL_RESOLUTION: HostFn<(), (u64, u32)> = HostFn::read_local("wall_clock::resolution");
 
-pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&MONOTONIC_NOW, &MONOTONIC_RESOLUTION, &WALL_NOW, &WALL_RESOLUTION];
+pub(super) const FUNCTIONS: &[&dyn HostFnInfo] =
+    &[&MONOTONIC_NOW, &MONOTONIC_RESOLUTION, &WALL_NOW, &WALL_RESOLUTION];
 
 /// Becomes ready at a wall-clock time.
 pub(crate) struct Deadline(Option<SystemTime>);
@@ -60,7 +61,11 @@ impl WorkerCtx {
         Ok(1)
     }
 
-    async fn wall(&mut self, function: &HostFn<(), (u64, u32)>, now: Duration) -> wasmtime::Result<Datetime> {
+    async fn wall(
+        &mut self,
+        function: &HostFn<(), (u64, u32)>,
+        now: Duration,
+    ) -> wasmtime::Result<Datetime> {
         let (seconds, nanoseconds) = match self.journal.replay(function).await? {
             Some(recorded) => recorded,
             None => {

@@ -10,13 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
+use wasmtime_wasi::p2::FsError;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    DescriptorFlags, DescriptorStat, DirectoryEntry, ErrorCode, Host as _, HostDescriptor as _, MetadataHashValue, NewTimestamp,
-    OpenFlags, PathFlags,
+    DescriptorFlags, DescriptorStat, DirectoryEntry, ErrorCode, Host as _, HostDescriptor as _,
+    MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
 };
-use wasmtime_wasi::p2::FsError;
 
 /// Access and modification time of a file, as seconds and nanoseconds; or the number of an error.
 type Times = Result<(Option<(u64, u32)>, Option<(u64, u32)>), u8>;
@@ -45,8 +45,12 @@ fn new_timestamp(time: Option<(u64, u32)>) -> NewTimestamp {
     }
 }
 
-fn with_times(mut stat: DescriptorStat, recorded: &(Option<(u64, u32)>, Option<(u64, u32)>)) -> DescriptorStat {
-    let datetime = |t: Option<(u64, u32)>| t.map(|(seconds, nanoseconds)| Datetime { seconds, nanoseconds });
+fn with_times(
+    mut stat: DescriptorStat,
+    recorded: &(Option<(u64, u32)>, Option<(u64, u32)>),
+) -> DescriptorStat {
+    let datetime =
+        |t: Option<(u64, u32)>| t.map(|(seconds, nanoseconds)| Datetime { seconds, nanoseconds });
     stat.data_access_timestamp = datetime(recorded.0);
     stat.data_modification_timestamp = datetime(recorded.1);
     stat.status_change_timestamp = None;
@@ -65,7 +69,9 @@ impl WorkerCtx {
         let found = self.filesystem().get_directories()?;
         let names: Vec<String> = found.iter().map(|(_, name)| name.clone()).collect();
         match self.journal.replay(&DIRECTORIES).await? {
-            Some(recorded) if recorded != names => wasmtime::bail!("the pre-opened directories were {recorded:?} and are {names:?}"),
+            Some(recorded) if recorded != names => {
+                wasmtime::bail!("the pre-opened directories were {recorded:?} and are {names:?}")
+            }
             Some(_) => {}
             None => self.journal.record(&DIRECTORIES, (), &names).await?,
         }
@@ -76,7 +82,10 @@ impl WorkerCtx {
         let real = self.filesystem().stat(Resource::new_borrow(fd.rep())).await?;
         let recorded = self.journal.replay(&STAT).await.map_err(FsError::trap)?;
         if let Some(Ok(times)) = recorded {
-            let set = self.filesystem().set_times(fd, new_timestamp(times.0), new_timestamp(times.1)).await;
+            let set = self
+                .filesystem()
+                .set_times(fd, new_timestamp(times.0), new_timestamp(times.1))
+                .await;
             drop(set); // a descriptor opened for reading cannot set times; the answer is right anyway
             return Ok(with_times(real, &times));
         }
@@ -85,12 +94,21 @@ impl WorkerCtx {
         Ok(with_times(real, &seen))
     }
 
-    async fn stat_at(&mut self, fd: Resource<Descriptor>, flags: PathFlags, path: String) -> Fs<DescriptorStat> {
+    async fn stat_at(
+        &mut self,
+        fd: Resource<Descriptor>,
+        flags: PathFlags,
+        path: String,
+    ) -> Fs<DescriptorStat> {
         // A missing file is missing on replay too, so only found ones are recorded.
-        let real = self.filesystem().stat_at(Resource::new_borrow(fd.rep()), flags, path.clone()).await?;
+        let real =
+            self.filesystem().stat_at(Resource::new_borrow(fd.rep()), flags, path.clone()).await?;
         let recorded = self.journal.replay(&STAT_AT).await.map_err(FsError::trap)?;
         if let Some(Ok(times)) = recorded {
-            let set = self.filesystem().set_times_at(fd, flags, path, new_timestamp(times.0), new_timestamp(times.1)).await;
+            let set = self
+                .filesystem()
+                .set_times_at(fd, flags, path, new_timestamp(times.0), new_timestamp(times.1))
+                .await;
             drop(set);
             return Ok(with_times(real, &times));
         }
@@ -109,7 +127,9 @@ impl WorkerCtx {
             hash.update(time.nanoseconds.to_le_bytes());
         }
         let digest: [u8; 32] = hash.finalize().into();
-        let half = |from: usize| digest.iter().skip(from).take(8).fold(0u64, |n, b| (n << 8) | u64::from(*b));
+        let half = |from: usize| {
+            digest.iter().skip(from).take(8).fold(0u64, |n, b| (n << 8) | u64::from(*b))
+        };
         MetadataHashValue { lower: half(0), upper: half(8) }
     }
 
@@ -122,7 +142,10 @@ impl WorkerCtx {
         Ok(self.table.push(SortedDirectory(entries.into()))?)
     }
 
-    fn read_directory_entry(&mut self, stream: &Resource<SortedDirectory>) -> Fs<Option<DirectoryEntry>> {
+    fn read_directory_entry(
+        &mut self,
+        stream: &Resource<SortedDirectory>,
+    ) -> Fs<Option<DirectoryEntry>> {
         Ok(self.table.get_mut(stream)?.0.pop_front())
     }
 
@@ -132,8 +155,10 @@ impl WorkerCtx {
             return false;
         }
         let Ok(Descriptor::Dir(dir)) = self.table.get(dir) else { return false };
-        let path = PathBuf::from(format!("/proc/self/fd/{}", dir.dir.as_raw_fd())).join(path.trim_start_matches('/'));
-        let metadata = if follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
+        let path = PathBuf::from(format!("/proc/self/fd/{}", dir.dir.as_raw_fd()))
+            .join(path.trim_start_matches('/'));
+        let metadata =
+            if follow { std::fs::metadata(path) } else { std::fs::symlink_metadata(path) };
         metadata.is_ok_and(|m| self.read_only.contains(&(m.dev(), m.ino())))
     }
 
@@ -144,7 +169,12 @@ impl WorkerCtx {
         metadata.is_ok_and(|m| self.read_only.contains(&(m.dev(), m.ino())))
     }
 
-    async fn set_times(&mut self, fd: Resource<Descriptor>, accessed: NewTimestamp, modified: NewTimestamp) -> Fs<()> {
+    async fn set_times(
+        &mut self,
+        fd: Resource<Descriptor>,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> Fs<()> {
         if !self.read_only.is_empty() && self.is_read_only_file(&fd) {
             return Err(ErrorCode::NotPermitted.into());
         }
@@ -152,7 +182,11 @@ impl WorkerCtx {
     }
 
     fn check_writable(&self, dir: &Resource<Descriptor>, path: &str, follow: bool) -> Fs<()> {
-        if self.is_read_only(dir, path, follow) { Err(ErrorCode::NotPermitted.into()) } else { Ok(()) }
+        if self.is_read_only(dir, path, follow) {
+            Err(ErrorCode::NotPermitted.into())
+        } else {
+            Ok(())
+        }
     }
 
     async fn open_at(

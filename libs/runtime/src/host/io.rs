@@ -9,7 +9,9 @@ use emet_oplog::LogLevel;
 use std::time::{Duration, SystemTime};
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _};
-use wasmtime_wasi::p2::bindings::io::streams::{Host as _, HostInputStream as _, HostOutputStream as _, StreamError as WitError};
+use wasmtime_wasi::p2::bindings::io::streams::{
+    Host as _, HostInputStream as _, HostOutputStream as _, StreamError as WitError,
+};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError};
 
 const POLL: HostFn<u64, Vec<u32>> = HostFn::read_order("golem io::poll::poll");
@@ -26,7 +28,10 @@ type Streamed<T> = Result<T, StreamError>;
 impl WorkerCtx {
     async fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
         wasmtime::ensure!(!pollables.is_empty(), "empty poll list");
-        wasmtime::ensure!(pollables.len() <= MAX_POLLABLES, "more than {MAX_POLLABLES} pollables in one poll");
+        wasmtime::ensure!(
+            pollables.len() <= MAX_POLLABLES,
+            "more than {MAX_POLLABLES} pollables in one poll"
+        );
         let count = pollables.len() as u64;
         if let Some(ready) = self.journal.replay(&POLL).await? {
             return Ok(ready);
@@ -45,7 +50,8 @@ impl WorkerCtx {
             pollables.iter().map(|p| self.deadlines.get(&p.rep()).copied()).collect();
         let Some(deadlines) = deadlines else { return Ok(()) };
         let first = deadlines.into_iter().flatten().min();
-        let left = first.map_or(Duration::MAX, |t| t.duration_since(SystemTime::now()).unwrap_or_default());
+        let left = first
+            .map_or(Duration::MAX, |t| t.duration_since(SystemTime::now()).unwrap_or_default());
         if left >= self.node.suspend_after && self.can_suspend() {
             return Err(Stop::Suspend { until: first }.into());
         }
@@ -54,15 +60,20 @@ impl WorkerCtx {
 
     /// Waits in memory; but where everything that is waited for are times and other workers, the
     /// instance is given up when others need the room, or after the same time as for a timer.
-    async fn wait_for(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+    async fn wait_for(
+        &mut self,
+        pollables: Vec<Resource<DynPollable>>,
+    ) -> wasmtime::Result<Vec<u32>> {
         self.rpc_send_dormant();
         let places: Vec<u32> = pollables.iter().map(Resource::rep).collect();
-        let others = places.iter().any(|p| !self.calls.contains_key(p) && !self.deadlines.contains_key(p));
+        let others =
+            places.iter().any(|p| !self.calls.contains_key(p) && !self.deadlines.contains_key(p));
         if let Some(calls) = self.calls_of(&places)?
             && !calls.is_empty()
             && !others
         {
-            let deadline = places.iter().filter_map(|p| self.deadlines.get(p).copied().flatten()).min();
+            let deadline =
+                places.iter().filter_map(|p| self.deadlines.get(p).copied().flatten()).min();
             self.until_any_ended(calls, deadline).await?;
         }
         self.table.poll(pollables).await
@@ -94,21 +105,36 @@ impl WorkerCtx {
 
     /// Reads from a stream that is executed every time (a file): always waits for data, since how
     /// much of it is there at once depends on the machine.
-    async fn read(&mut self, stream: Resource<DynInputStream>, length: u64, blocking: bool) -> Streamed<Vec<u8>> {
+    async fn read(
+        &mut self,
+        stream: Resource<DynInputStream>,
+        length: u64,
+        blocking: bool,
+    ) -> Streamed<Vec<u8>> {
         if self.is_body(&stream) {
             return self.read_body(stream, length, blocking).await;
         }
         self.table.blocking_read(stream, length).await
     }
 
-    async fn skip(&mut self, stream: Resource<DynInputStream>, length: u64, blocking: bool) -> Streamed<u64> {
+    async fn skip(
+        &mut self,
+        stream: Resource<DynInputStream>,
+        length: u64,
+        blocking: bool,
+    ) -> Streamed<u64> {
         if self.is_body(&stream) {
             return self.skip_body(stream, length, blocking).await;
         }
         self.table.blocking_skip(stream, length).await
     }
 
-    async fn write(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>, flush: bool) -> Streamed<()> {
+    async fn write(
+        &mut self,
+        stream: Resource<DynOutputStream>,
+        bytes: Vec<u8>,
+        flush: bool,
+    ) -> Streamed<()> {
         match self.log_streams.get(&stream.rep()).copied() {
             Some(level) => self.write_log(level, &bytes).await,
             None if flush => self.table.blocking_write_and_flush(stream, bytes).await,
@@ -130,9 +156,15 @@ impl WorkerCtx {
         self.table.check_write(stream)
     }
 
-    async fn write_zeroes(&mut self, stream: Resource<DynOutputStream>, count: u64, flush: bool) -> Streamed<()> {
+    async fn write_zeroes(
+        &mut self,
+        stream: Resource<DynOutputStream>,
+        count: u64,
+        flush: bool,
+    ) -> Streamed<()> {
         if self.log_streams.contains_key(&stream.rep()) {
-            let zeroes = usize::try_from(count.min(1 << 20)).map_or_else(|_| vec![], |n| vec![0; n]);
+            let zeroes =
+                usize::try_from(count.min(1 << 20)).map_or_else(|_| vec![], |n| vec![0; n]);
             return self.write(stream, zeroes, false).await;
         }
         match flush {
@@ -141,7 +173,12 @@ impl WorkerCtx {
         }
     }
 
-    async fn splice(&mut self, to: Resource<DynOutputStream>, from: Resource<DynInputStream>, length: u64) -> Streamed<u64> {
+    async fn splice(
+        &mut self,
+        to: Resource<DynOutputStream>,
+        from: Resource<DynInputStream>,
+        length: u64,
+    ) -> Streamed<u64> {
         let permit = self.check_write(Resource::new_borrow(to.rep())).await?;
         let bytes = self.read(from, length.min(permit), true).await?;
         let count = bytes.len() as u64;
@@ -162,12 +199,19 @@ fn add_poll(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
         "[method]pollable.ready" => |ctx, pollable: Resource<DynPollable>| Ok((ctx.ready(pollable).await?,));
         "[method]pollable.block" => |ctx, pollable: Resource<DynPollable>| ctx.poll(vec![pollable]).await.map(|_| ());
     });
-    linker.instance(&wasi("io/poll"))?.resource("pollable", ResourceType::host::<DynPollable>(), |mut store, rep| {
-        let ctx = store.data_mut();
-        ctx.deadlines.remove(&rep);
-        ctx.calls.remove(&rep);
-        wasmtime_wasi::p2::bindings::io::poll::HostPollable::drop(&mut ctx.table, Resource::<DynPollable>::new_own(rep))
-    })
+    linker.instance(&wasi("io/poll"))?.resource(
+        "pollable",
+        ResourceType::host::<DynPollable>(),
+        |mut store, rep| {
+            let ctx = store.data_mut();
+            ctx.deadlines.remove(&rep);
+            ctx.calls.remove(&rep);
+            wasmtime_wasi::p2::bindings::io::poll::HostPollable::drop(
+                &mut ctx.table,
+                Resource::<DynPollable>::new_own(rep),
+            )
+        },
+    )
 }
 
 fn add_input(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {

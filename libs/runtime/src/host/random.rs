@@ -8,22 +8,33 @@ use wasmtime::component::Linker;
 
 const BYTES: HostFn<u64, Vec<u8>> = HostFn::read_local("golem random::get_random_bytes");
 const U64: HostFn<(), u64> = HostFn::read_local("golem random::get_random_u64");
-const INSECURE_BYTES: HostFn<u64, Vec<u8>> = HostFn::read_local("golem random::insecure::get_insecure_random_bytes");
-const INSECURE_U64: HostFn<(), u64> = HostFn::read_local("golem random::insecure::get_insecure_random_u64");
-const SEED: HostFn<(), (u64, u64)> = HostFn::read_local("golem random::insecure_seed::insecure_seed");
+const INSECURE_BYTES: HostFn<u64, Vec<u8>> =
+    HostFn::read_local("golem random::insecure::get_insecure_random_bytes");
+const INSECURE_U64: HostFn<(), u64> =
+    HostFn::read_local("golem random::insecure::get_insecure_random_u64");
+const SEED: HostFn<(), (u64, u64)> =
+    HostFn::read_local("golem random::insecure_seed::insecure_seed");
 
-pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&BYTES, &U64, &INSECURE_BYTES, &INSECURE_U64, &SEED];
+pub(super) const FUNCTIONS: &[&dyn HostFnInfo] =
+    &[&BYTES, &U64, &INSECURE_BYTES, &INSECURE_U64, &SEED];
 
 /// Largest number of random bytes of one call (docs/limits.md).
 const MAX_BYTES: u64 = 16 << 20;
 
 impl WorkerCtx {
-    async fn random_bytes(&mut self, function: &HostFn<u64, Vec<u8>>, count: u64) -> wasmtime::Result<Vec<u8>> {
+    async fn random_bytes(
+        &mut self,
+        function: &HostFn<u64, Vec<u8>>,
+        count: u64,
+    ) -> wasmtime::Result<Vec<u8>> {
         if let Some(bytes) = self.journal.replay(function).await? {
             return Ok(bytes);
         }
         let length = usize::try_from(count.min(MAX_BYTES))?;
-        wasmtime::ensure!(count <= MAX_BYTES, "{count} random bytes were asked for, the limit is {MAX_BYTES}");
+        wasmtime::ensure!(
+            count <= MAX_BYTES,
+            "{count} random bytes were asked for, the limit is {MAX_BYTES}"
+        );
         let mut bytes = vec![0; length];
         rand::rng().fill_bytes(&mut bytes);
         self.journal.record(function, count, &bytes).await?;

@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{Host as _, HostResolveAddressStream as _};
+use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::{
+    Host as _, HostResolveAddressStream as _,
+};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress};
 use wasmtime_wasi::p2::{DynPollable, Network, Pollable, SocketError, subscribe};
 use wasmtime_wasi::sockets::WasiSocketsView;
@@ -16,7 +18,8 @@ use wasmtime_wasi::sockets::WasiSocketsView;
 /// All addresses as text, or the name of an error code.
 type Addresses = Result<Vec<String>, String>;
 
-const RESOLVE: HostFn<String, Addresses> = HostFn::read_remote("sockets::ip_name_lookup::resolve_addresses");
+const RESOLVE: HostFn<String, Addresses> =
+    HostFn::read_remote("sockets::ip_name_lookup::resolve_addresses");
 
 pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&RESOLVE];
 
@@ -60,7 +63,11 @@ fn ip_addr(address: IpAddress) -> IpAddr {
 
 impl WorkerCtx {
     /// Looks a name up and waits for all of its addresses.
-    async fn look_up(&mut self, network: Resource<Network>, name: String) -> Result<Vec<String>, SocketError> {
+    async fn look_up(
+        &mut self,
+        network: Resource<Network>,
+        name: String,
+    ) -> Result<Vec<String>, SocketError> {
         let stream = self.sockets().resolve_addresses(network, name)?;
         self.table.get_mut(&stream)?.ready().await;
         let mut addresses = Vec::new();

@@ -85,7 +85,8 @@ impl Pollable for Buffer {
 
 impl OutputStream for Buffer {
     fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        self.append(&bytes).map_err(|full| StreamError::LastOperationFailed(wasmtime::Error::msg(full)))
+        self.append(&bytes)
+            .map_err(|full| StreamError::LastOperationFailed(wasmtime::Error::msg(full)))
     }
 
     fn flush(&mut self) -> Result<(), StreamError> {
@@ -126,7 +127,9 @@ impl From<&str> for Failure {
 impl From<KvError> for Failure {
     fn from(error: KvError) -> Self {
         match error {
-            KvError::Full(_) | KvError::Io(_) | KvError::Invalid(_) => Self::Guest(error.to_string()),
+            KvError::Full(_) | KvError::Io(_) | KvError::Invalid(_) => {
+                Self::Guest(error.to_string())
+            }
             KvError::Poisoned(_) => Self::Node(error.to_string()),
         }
     }
@@ -176,12 +179,18 @@ impl WorkerCtx {
     }
 
     /// The bytes that are left of a value; none are left then.
-    pub(super) fn consume_value(&mut self, value: &Resource<IncomingValue>) -> wasmtime::Result<Bytes> {
+    pub(super) fn consume_value(
+        &mut self,
+        value: &Resource<IncomingValue>,
+    ) -> wasmtime::Result<Bytes> {
         Ok(std::mem::take(&mut self.table.get_mut(value)?.0))
     }
 
     /// A stream over the bytes that are left of a value; it is closed after the last one.
-    pub(super) fn stream_value(&mut self, value: &Resource<IncomingValue>) -> wasmtime::Result<Resource<DynInputStream>> {
+    pub(super) fn stream_value(
+        &mut self,
+        value: &Resource<IncomingValue>,
+    ) -> wasmtime::Result<Resource<DynInputStream>> {
         let stream: DynInputStream = Box::new(MemoryInputPipe::new(self.consume_value(value)?));
         Ok(self.table.push(stream)?)
     }
@@ -192,14 +201,21 @@ impl WorkerCtx {
     }
 
     /// A stream that appends to a value.
-    pub(super) fn value_body(&mut self, value: &Resource<OutgoingValue>) -> wasmtime::Result<Resource<DynOutputStream>> {
+    pub(super) fn value_body(
+        &mut self,
+        value: &Resource<OutgoingValue>,
+    ) -> wasmtime::Result<Resource<DynOutputStream>> {
         let stream: DynOutputStream = Box::new(self.table.get(value)?.buffer.clone());
         Ok(self.table.push(stream)?)
     }
 }
 
 /// Defines a resource that is nothing but its entry in the table.
-pub(super) fn add_resource<T: Send + 'static>(linker: &mut Linker<WorkerCtx>, interface: &str, name: &str) -> wasmtime::Result<()> {
+pub(super) fn add_resource<T: Send + 'static>(
+    linker: &mut Linker<WorkerCtx>,
+    interface: &str,
+    name: &str,
+) -> wasmtime::Result<()> {
     linker.instance(interface)?.resource(name, ResourceType::host::<T>(), |mut store, rep| {
         store.data_mut().table.delete(Resource::<T>::new_own(rep))?;
         Ok(())

@@ -47,7 +47,8 @@ impl EventHub {
     /// The past events, and a receiver of the events after them.
     pub fn subscribe(&self) -> (Vec<WorkerEvent>, broadcast::Receiver<WorkerEvent>) {
         let mut inner = self.inner.lock();
-        let receiver = inner.sender.get_or_insert_with(|| broadcast::channel(CAPACITY).0).subscribe();
+        let receiver =
+            inner.sender.get_or_insert_with(|| broadcast::channel(CAPACITY).0).subscribe();
         (inner.history.iter().cloned().collect(), receiver)
     }
 

@@ -5,7 +5,8 @@ use crate::stop::Stop;
 use emet_engine::{AfterAnnouncement, after_announcement};
 use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, Timestamp, WorkerError};
 use emet_oplog::{
-    CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel, ReplayCursor, Step,
+    CallKind, Entry, EntryKind, HostCall, LogLevel, OpenWrite, Payload, PersistenceLevel,
+    ReplayCursor, Step,
 };
 use emet_telemetry::metrics::list::REPLAYED_ENTRIES;
 use emet_values::{Value, Wit};
@@ -55,7 +56,8 @@ fn node(error: WorkerError) -> wasmtime::Error {
 impl Journal {
     /// Starts at the cursor's place.
     pub fn new(writer: Arc<OplogWriter>, cursor: ReplayCursor) -> Self {
-        let (open_writes, open_regions) = writer.with_state(|s| (s.open_writes.clone(), s.open_regions.clone()));
+        let (open_writes, open_regions) =
+            writer.with_state(|s| (s.open_writes.clone(), s.open_regions.clone()));
         Self {
             writer,
             cursor,
@@ -84,8 +86,18 @@ impl Journal {
     }
 
     /// Goes on after an index, as if everything up to it had been replayed.
-    pub fn resume_after(&mut self, index: OplogIndex, last_effect: OplogIndex, level: PersistenceLevel) {
-        self.cursor = ReplayCursor::resume(index, last_effect, self.cursor.target(), self.cursor.skipped().clone());
+    pub fn resume_after(
+        &mut self,
+        index: OplogIndex,
+        last_effect: OplogIndex,
+        level: PersistenceLevel,
+    ) {
+        self.cursor = ReplayCursor::resume(
+            index,
+            last_effect,
+            self.cursor.target(),
+            self.cursor.skipped().clone(),
+        );
         self.level = level;
     }
 
@@ -124,7 +136,10 @@ impl Journal {
 
     /// The recorded response of this call; none: it is to be executed, then given to
     /// [`Self::record`].
-    pub async fn replay<Req: Wit, Resp: Wit>(&mut self, function: &HostFn<Req, Resp>) -> Result<Option<Resp>> {
+    pub async fn replay<Req: Wit, Resp: Wit>(
+        &mut self,
+        function: &HostFn<Req, Resp>,
+    ) -> Result<Option<Resp>> {
         self.touched = true;
         if !self.records(function) {
             return Ok(None);
@@ -137,7 +152,8 @@ impl Journal {
         match entry.kind {
             EntryKind::HostCall(call) if call.function == function.name => {
                 let value = self.writer.payloads.load(&call.response).await.map_err(node)?;
-                let response = Resp::from_value(value).map_err(|e| self.diverged(function.name, &format!("{e}"), index))?;
+                let response = Resp::from_value(value)
+                    .map_err(|e| self.diverged(function.name, &format!("{e}"), index))?;
                 Ok(Some(response))
             }
             EntryKind::HostCall(call) => Err(self.diverged(function.name, &call.function, index)),
@@ -146,7 +162,12 @@ impl Journal {
     }
 
     /// Records a call that was just executed. Remote writes are durable when this returns.
-    pub async fn record<Req: Wit + Send, Resp: Wit + Sync>(&mut self, function: &HostFn<Req, Resp>, request: Req, response: &Resp) -> Result<()>
+    pub async fn record<Req: Wit + Send, Resp: Wit + Sync>(
+        &mut self,
+        function: &HostFn<Req, Resp>,
+        request: Req,
+        response: &Resp,
+    ) -> Result<()>
     where
         Resp: Clone,
     {
@@ -166,7 +187,14 @@ impl Journal {
         }
         let _ends_now = std::mem::replace(&mut self.call_span, Span::none());
         let name = Cow::Borrowed(function.name);
-        self.record_call(name, function.kind, begin, &request.into_value(), &response.clone().into_value()).await
+        self.record_call(
+            name,
+            function.kind,
+            begin,
+            &request.into_value(),
+            &response.clone().into_value(),
+        )
+        .await
     }
 
     /// Records a call that has no description of its own: libraries of guests make such.
@@ -196,7 +224,11 @@ impl Journal {
     /// With idempotence off the write is announced, and a write that was announced before and
     /// did not end is refused.
     pub async fn before_remote_write(&mut self) -> Result<Option<OplogIndex>> {
-        if !self.idempotent { self.announce().await.map(Some) } else { self.flush().await.map(|()| None) }
+        if !self.idempotent {
+            self.announce().await.map(Some)
+        } else {
+            self.flush().await.map(|()| None)
+        }
     }
 
     /// Ends what [`Self::before_remote_write`] announced.
@@ -222,7 +254,9 @@ impl Journal {
             Some((index, Entry { kind: EntryKind::BeginRemoteWrite, .. })) => {
                 if self.open_write(index) == AfterAnnouncement::Refuse {
                     self.cursor.go_live();
-                    return Err(wasmtime::format_err!("Non-idempotent remote write operation was not completed, cannot retry"));
+                    return Err(wasmtime::format_err!(
+                        "Non-idempotent remote write operation was not completed, cannot retry"
+                    ));
                 }
                 Ok(index)
             }
@@ -264,7 +298,11 @@ impl Journal {
         }
         match self.next().await? {
             None => Ok((self.writer.add_at(present, kind), present)),
-            Some((index, entry)) if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) => Ok((index, entry.timestamp)),
+            Some((index, entry))
+                if std::mem::discriminant(&entry.kind) == std::mem::discriminant(&kind) =>
+            {
+                Ok((index, entry.timestamp))
+            }
             Some((index, entry)) => {
                 let expected = Entry { timestamp: entry.timestamp, kind };
                 Err(self.diverged(expected.name(), entry.name(), index))
@@ -320,7 +358,11 @@ impl Journal {
         if !self.is_live() || self.cursor.was_logged(level, context, message) {
             return;
         }
-        self.add(EntryKind::Log { level, context: context.to_owned(), message: message.to_owned() });
+        self.add(EntryKind::Log {
+            level,
+            context: context.to_owned(),
+            message: message.to_owned(),
+        });
     }
 
     /// Adds an entry.
@@ -380,6 +422,10 @@ impl Journal {
 
     /// A divergence, as a trap.
     pub fn diverged(&self, expected: &str, got: &str, index: OplogIndex) -> wasmtime::Error {
-        wasmtime::Error::from(Stop::Diverged { expected: expected.to_owned(), got: got.to_owned(), index })
+        wasmtime::Error::from(Stop::Diverged {
+            expected: expected.to_owned(),
+            got: got.to_owned(),
+            index,
+        })
     }
 }

@@ -41,14 +41,18 @@ impl Payloads {
         }
         let sha256: [u8; 32] = Sha256::digest(&bytes).into();
         let size = bytes.len() as u64;
-        self.blobs.put_if_absent(&self.key(&sha256), bytes).await.map_err(|e| WorkerError::unknown(format!("cannot store a payload: {e}")))?;
+        self.blobs
+            .put_if_absent(&self.key(&sha256), bytes)
+            .await
+            .map_err(|e| WorkerError::unknown(format!("cannot store a payload: {e}")))?;
         Ok(Payload::External { sha256, size })
     }
 
     /// Loads and decodes a value.
     pub async fn load(&self, payload: &Payload) -> Result<Value, WorkerError> {
         let bytes = self.load_bytes(payload).await?;
-        binary::decode(&bytes).map_err(|e| WorkerError::unknown(format!("a recorded payload cannot be read: {e}")))
+        binary::decode(&bytes)
+            .map_err(|e| WorkerError::unknown(format!("a recorded payload cannot be read: {e}")))
     }
 
     /// Loads bytes and checks that they are the ones that were stored.
@@ -57,7 +61,10 @@ impl Payloads {
             Payload::Inline(bytes) => Ok(bytes.clone()),
             Payload::External { sha256, .. } => {
                 let key = self.key(sha256);
-                let found = self.blobs.get(&key).await.map_err(|e| WorkerError::unknown(format!("cannot read payload {key}: {e}")))?;
+                let found =
+                    self.blobs.get(&key).await.map_err(|e| {
+                        WorkerError::unknown(format!("cannot read payload {key}: {e}"))
+                    })?;
                 match found {
                     Some(bytes) if Sha256::digest(&bytes).as_slice() == sha256 => Ok(bytes),
                     Some(_) => Err(WorkerError::unknown(format!("payload {key} is damaged"))),

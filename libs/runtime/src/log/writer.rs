@@ -153,7 +153,8 @@ pub async fn read_entries(
 }
 
 fn decode(index: OplogIndex, data: Bytes) -> Result<Entry, WorkerError> {
-    codec::decode(data).map_err(|e| WorkerError::unknown(format!("oplog entry {index} is damaged: {e}")))
+    codec::decode(data)
+        .map_err(|e| WorkerError::unknown(format!("oplog entry {index} is damaged: {e}")))
 }
 
 impl Inner {
@@ -291,7 +292,10 @@ impl OplogWriter {
             drop(turn);
             result
         });
-        appended.instrument(span).await.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
+        appended
+            .instrument(span)
+            .await
+            .unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
     }
 
     fn take_buffer(&self, leaving: bool) -> Result<Option<Append>, WorkerError> {
@@ -309,7 +313,11 @@ impl OplogWriter {
         inner.marked_unfinished = unfinished;
         let expected = inner.submitted + 1;
         let records = std::mem::take(&mut inner.buffer);
-        assert_eq!(expected + records.len() as u64, index + 1, "buffered entries end at the last index");
+        assert_eq!(
+            expected + records.len() as u64,
+            index + 1,
+            "buffered entries end at the last index"
+        );
         inner.submitted = index;
         Ok(Some(Append {
             key: self.key.clone(),
@@ -341,13 +349,21 @@ impl OplogWriter {
             let index = fold.state().index + 1;
             fold.apply(index, &decode(index, bytes.clone())?);
         }
-        assert_eq!(fold.state().index, inner.fold.state().index, "store and buffer hold every entry");
+        assert_eq!(
+            fold.state().index,
+            inner.fold.state().index,
+            "store and buffer hold every entry"
+        );
         inner.fold = fold;
         Ok(())
     }
 
     /// Stored entries from an index on; what is not committed is not among them.
-    pub async fn read(&self, from: OplogIndex, count: usize) -> Result<Vec<(OplogIndex, Entry)>, WorkerError> {
+    pub async fn read(
+        &self,
+        from: OplogIndex,
+        count: usize,
+    ) -> Result<Vec<(OplogIndex, Entry)>, WorkerError> {
         read_entries(self.store.as_ref(), &self.worker, from, count).await
     }
 

@@ -58,7 +58,9 @@ impl Actor {
             from = last + 1;
             for (index, entry) in entries {
                 match entry.kind {
-                    EntryKind::Invoked(i) if !skipped.contains(index) => started.push((index, i.key)),
+                    EntryKind::Invoked(i) if !skipped.contains(index) => {
+                        started.push((index, i.key))
+                    }
                     EntryKind::PendingInvocation(i) => drop(queued.insert(i.key, index)),
                     _ => {}
                 }

@@ -24,10 +24,16 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-async fn sequential(scene: &Scene, server: &Server, hello: &Hello, id: ComponentId) -> Result<Vec<Figure>> {
+async fn sequential(
+    scene: &Scene,
+    server: &Server,
+    hello: &Hello,
+    id: ComponentId,
+) -> Result<Vec<Figure>> {
     let path = invocation(&WorkerId::new(id, "sequential"), ADD);
     let requests = scene.count(1000);
-    let (mut own, mut greeting, mut sync) = (Samples::default(), Samples::default(), Samples::default());
+    let (mut own, mut greeting, mut sync) =
+        (Samples::default(), Samples::default(), Samples::default());
     load::sequential(server.port, &path, ONE, requests / 2).await?;
     hello.sequential(requests / 2).await?;
     for _ in 0..ROUNDS {
@@ -39,15 +45,29 @@ async fn sequential(scene: &Scene, server: &Server, hello: &Hello, id: Component
     Ok(vec![
         Figure::new("hello_p50", "ms", &greeting, None, Target::None),
         Figure::new("fdatasync_p50", "ms", &sync, None, Target::None),
-        Figure::new("sequential_p50", "ms", &own, Some(("ms hello + fdatasync", floor)), Target::RatioAtMost(3.0)),
+        Figure::new(
+            "sequential_p50",
+            "ms",
+            &own,
+            Some(("ms hello + fdatasync", floor)),
+            Target::RatioAtMost(3.0),
+        ),
     ])
 }
 
-async fn many_workers(scene: &Scene, server: &Server, hello: &Hello, id: ComponentId) -> Result<(Vec<Figure>, f64)> {
-    let paths: Vec<String> = (0..CONNECTIONS).map(|n| invocation(&WorkerId::new(id, format!("many-{n}")), ADD)).collect();
+async fn many_workers(
+    scene: &Scene,
+    server: &Server,
+    hello: &Hello,
+    id: ComponentId,
+) -> Result<(Vec<Figure>, f64)> {
+    let paths: Vec<String> = (0..CONNECTIONS)
+        .map(|n| invocation(&WorkerId::new(id, format!("many-{n}")), ADD))
+        .collect();
     let hot = vec![invocation(&WorkerId::new(id, "hot"), ADD); CONNECTIONS];
     let time = scene.time(2.0);
-    let (mut own, mut greeting, mut one, mut slow) = (Samples::default(), Samples::default(), Samples::default(), Samples::default());
+    let (mut own, mut greeting, mut one, mut slow) =
+        (Samples::default(), Samples::default(), Samples::default(), Samples::default());
     load::throughput(server.port, &paths, ONE, time).await?;
     hello.throughput(CONNECTIONS, time).await?;
     for _ in 0..ROUNDS {
@@ -66,12 +86,23 @@ async fn many_workers(scene: &Scene, server: &Server, hello: &Hello, id: Compone
     Ok((figures, own.median()))
 }
 
-async fn new_workers(scene: &Scene, server: &Server, id: ComponentId, rate: f64) -> Result<Vec<Figure>> {
+async fn new_workers(
+    scene: &Scene,
+    server: &Server,
+    id: ComponentId,
+    rate: f64,
+) -> Result<Vec<Figure>> {
     let mut own = Samples::default();
     for round in 0..ROUNDS {
         let workers = (0..scene.count(1000)).map(|n| WorkerId::new(id, format!("new-{round}-{n}")));
         let paths = workers.map(|w| invocation(&w, ADD)).collect();
         own.add(load::each_once(server.port, paths, ONE, 16).await?.per_second);
     }
-    Ok(vec![Figure::new("new_workers", "per s", &own, Some(("per s throughput_64", rate)), Target::RatioAtLeast(0.5))])
+    Ok(vec![Figure::new(
+        "new_workers",
+        "per s",
+        &own,
+        Some(("per s throughput_64", rate)),
+        Target::RatioAtLeast(0.5),
+    )])
 }

@@ -19,14 +19,34 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let mut first_pages = Vec::new();
     let mut made = 0;
     for (suffix, count) in [("1e3", scene.count(1000)), ("1e5", scene.count(100_000))] {
-        let paths = (made..count).map(|n| invocation(&WorkerId::new(id, format!("w-{n:06}")), ADD)).collect();
+        let paths = (made..count)
+            .map(|n| invocation(&WorkerId::new(id, format!("w-{n:06}")), ADD))
+            .collect();
         load::each_once(server.port, paths, ONE, 16).await?;
         made = count;
         let (first, filtered, all) = pages(&server, id, count).await?;
         first_pages.push(first.median());
-        figures.push(Figure::new(&format!("list_first_page_{suffix}"), "ms", &first, None, Target::None));
-        figures.push(Figure::new(&format!("list_filtered_page_{suffix}"), "ms", &filtered, None, Target::None));
-        figures.push(Figure::new(&format!("list_all_{suffix}"), "us/worker", &all, None, Target::None));
+        figures.push(Figure::new(
+            &format!("list_first_page_{suffix}"),
+            "ms",
+            &first,
+            None,
+            Target::None,
+        ));
+        figures.push(Figure::new(
+            &format!("list_filtered_page_{suffix}"),
+            "ms",
+            &filtered,
+            None,
+            Target::None,
+        ));
+        figures.push(Figure::new(
+            &format!("list_all_{suffix}"),
+            "us/worker",
+            &all,
+            None,
+            Target::None,
+        ));
     }
     let mut resident = Samples::default();
     resident.add(server.resident()? / f64::from(1 << 20));
@@ -34,14 +54,25 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     if let [small, large] = first_pages.as_slice() {
         let mut growth = Samples::default();
         growth.add(large / small);
-        figures.push(Figure::new("list_first_page_growth", "times", &growth, None, Target::AtMost(2.0)));
+        figures.push(Figure::new(
+            "list_first_page_growth",
+            "times",
+            &growth,
+            None,
+            Target::AtMost(2.0),
+        ));
     }
     Ok(figures)
 }
 
 /// Times of a first page, of a page with a filter that fits few, and of all pages for each worker.
-async fn pages(server: &Server, id: ComponentId, count: usize) -> Result<(Samples, Samples, Samples)> {
-    let (mut first, mut filtered, mut all) = (Samples::default(), Samples::default(), Samples::default());
+async fn pages(
+    server: &Server,
+    id: ComponentId,
+    count: usize,
+) -> Result<(Samples, Samples, Samples)> {
+    let (mut first, mut filtered, mut all) =
+        (Samples::default(), Samples::default(), Samples::default());
     for round in 0..ROUNDS {
         let started = Instant::now();
         server.client.workers(id, &[], page(None)).await?;

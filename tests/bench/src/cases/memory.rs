@@ -16,11 +16,14 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let limit = loaded.to_string();
     let server = Server::start(&scene.work, &["--max-loaded", &limit]).await?;
     let id = server.upload("counter", guest::prebuilt("counter")?).await?;
-    let paths = |kind: &str, count: usize| (0..count).map(|n| invocation(&WorkerId::new(id, format!("{kind}-{n}")), ADD)).collect();
+    let paths = |kind: &str, count: usize| {
+        (0..count).map(|n| invocation(&WorkerId::new(id, format!("{kind}-{n}")), ADD)).collect()
+    };
     // What the allocator and the caches need once is not part of a worker's cost.
     load::each_once(server.port, paths("warm", loaded / 10), ONE, CONNECTIONS).await?;
     let empty = server.resident()?;
-    load::each_once(server.port, paths("loaded", loaded - loaded / 10 - 1), ONE, CONNECTIONS).await?;
+    load::each_once(server.port, paths("loaded", loaded - loaded / 10 - 1), ONE, CONNECTIONS)
+        .await?;
     let full = server.resident()?;
     load::each_once(server.port, paths("more", unloaded), ONE, CONNECTIONS).await?;
     let after = server.resident()?;
@@ -28,7 +31,19 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     idle.add((full - empty) / (loaded - loaded / 10) as f64 / 1024.0);
     stub.add((after - full).max(0.0) / unloaded as f64 / 1024.0);
     Ok(vec![
-        Figure::new("memory_loaded", "KiB", &idle, Some(("KiB the original's idle worker", 239.0)), Target::RatioAtMost(1.0)),
-        Figure::new("memory_unloaded", "KiB", &stub, Some(("KiB the original's idle worker", 239.0)), Target::RatioAtMost(0.1)),
+        Figure::new(
+            "memory_loaded",
+            "KiB",
+            &idle,
+            Some(("KiB the original's idle worker", 239.0)),
+            Target::RatioAtMost(1.0),
+        ),
+        Figure::new(
+            "memory_unloaded",
+            "KiB",
+            &stub,
+            Some(("KiB the original's idle worker", 239.0)),
+            Target::RatioAtMost(0.1),
+        ),
     ])
 }

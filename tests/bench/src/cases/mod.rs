@@ -55,8 +55,15 @@ impl Scene {
 
 impl Group {
     /// Every group, in the order of measuring.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Calls, Self::Steps, Self::Rpc, Self::Recovery, Self::Memory, Self::Start, Self::Listing];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Calls,
+        Self::Steps,
+        Self::Rpc,
+        Self::Recovery,
+        Self::Memory,
+        Self::Start,
+        Self::Listing,
+    ];
 
     /// Measures the figures of the group.
     pub(crate) async fn measure(self, scene: &Scene) -> Result<Vec<Figure>> {

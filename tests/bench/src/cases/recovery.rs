@@ -34,9 +34,13 @@ async fn first_call(server: &mut Server, id: ComponentId, name: &str) -> Result<
     server.launch().await?;
     let mut connection = Connection::open(server.port).await?;
     // Another worker's call brings the component in, as on a node that has been running.
-    connection.post(&invocation(&WorkerId::new(id, "first"), "recorded"), r#"{"params":[{"value":0}]}"#).await?;
+    connection
+        .post(&invocation(&WorkerId::new(id, "first"), "recorded"), r#"{"params":[{"value":0}]}"#)
+        .await?;
     let started = Instant::now();
-    connection.post(&invocation(&WorkerId::new(id, name), "recorded"), r#"{"params":[{"value":0}]}"#).await?;
+    connection
+        .post(&invocation(&WorkerId::new(id, name), "recorded"), r#"{"params":[{"value":0}]}"#)
+        .await?;
     Ok(started.elapsed().as_secs_f64() * 1e3)
 }
 
@@ -55,7 +59,8 @@ async fn replay(scene: &Scene) -> Result<Vec<Figure>> {
 async fn by_length(scene: &Scene) -> Result<Vec<Figure>> {
     let mut server = Server::start(&scene.work, &[]).await?;
     let id = server.upload("steps", guest::steps()?).await?;
-    let lengths = [("recovery_1e2", 100), ("recovery_1e4", 10_000), ("recovery_1e6", scene.count(1_000_000))];
+    let lengths =
+        [("recovery_1e2", 100), ("recovery_1e4", 10_000), ("recovery_1e6", scene.count(1_000_000))];
     for (name, entries) in lengths {
         fill(&server, id, name, entries).await?;
     }
@@ -72,7 +77,13 @@ async fn by_length(scene: &Scene) -> Result<Vec<Figure>> {
     if let [short, _, long] = medians.as_slice() {
         let mut growth = Samples::default();
         growth.add(long / short);
-        figures.push(Figure::new("recovery_1e6_over_1e2", "times", &growth, None, Target::AtMost(2.0)));
+        figures.push(Figure::new(
+            "recovery_1e6_over_1e2",
+            "times",
+            &growth,
+            None,
+            Target::AtMost(2.0),
+        ));
     }
     Ok(figures)
 }

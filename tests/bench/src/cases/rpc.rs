@@ -19,12 +19,15 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let direct = invocation(&WorkerId::new(counter, "direct"), ADD);
     let path = invocation(&WorkerId::new(caller, "caller"), "test:rpc-caller/api.{ping-pong}");
     let (first, second) = (WorkerId::new(counter, "a").urn(), WorkerId::new(counter, "b").urn());
-    let body = format!(r#"{{"params":[{{"value":"{first}"}},{{"value":"{second}"}},{{"value":{PAIRS}}}]}}"#);
+    let body = format!(
+        r#"{{"params":[{{"value":"{first}"}},{{"value":"{second}"}},{{"value":{PAIRS}}}]}}"#
+    );
     let (mut calls, mut invocations) = (Samples::default(), Samples::default());
     load::sequential(server.port, &direct, ONE, scene.count(200)).await?;
     load::sequential(server.port, &path, &body, 1).await?;
     for _ in 0..ROUNDS {
-        invocations.add(load::sequential(server.port, &direct, ONE, scene.count(500)).await?.median());
+        invocations
+            .add(load::sequential(server.port, &direct, ONE, scene.count(500)).await?.median());
         let times = load::sequential(server.port, &path, &body, scene.count(10).min(5)).await?;
         calls.add(times.median() / (2 * PAIRS) as f64);
     }

@@ -15,7 +15,8 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let empty = restarts(&mut server).await?;
     let id = server.upload("counter", guest::prebuilt("counter")?).await?;
     let workers = scene.count(10_000);
-    let paths = (0..workers).map(|n| invocation(&WorkerId::new(id, format!("w-{n}")), ADD)).collect();
+    let paths =
+        (0..workers).map(|n| invocation(&WorkerId::new(id, format!("w-{n}")), ADD)).collect();
     load::each_once(server.port, paths, ONE, 16).await?;
     let full = restarts(&mut server).await?;
     Ok(vec![

@@ -18,11 +18,13 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let body = format!(r#"{{"params":[{{"value":{steps}}}]}}"#);
     let recorded = invocation(&WorkerId::new(id, "recorded"), "recorded");
     let committed = invocation(&WorkerId::new(id, "committed"), "committed");
-    let (mut many, mut durable, mut sync) = (Samples::default(), Samples::default(), Samples::default());
+    let (mut many, mut durable, mut sync) =
+        (Samples::default(), Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
         let times = load::sequential(server.port, &recorded, &body, scene.count(20)).await?;
         many.add(steps as f64 / times.median() * 1e3);
-        let times = load::sequential(server.port, &committed, &body, scene.count(10).min(3)).await?;
+        let times =
+            load::sequential(server.port, &committed, &body, scene.count(10).min(3)).await?;
         durable.add(steps as f64 / times.median() * 1e3);
         sync.add(1e3 / append_and_sync(&scene.work, scene.count(1000))?.median());
     }

@@ -16,20 +16,25 @@ type Pair = (String, String);
 /// The response of the first two is the container's time of creation.
 pub(super) const CREATE_CONTAINER: HostFn<String, Result<u64, String>> =
     HostFn::write_remote("golem blobstore::blobstore::create_container");
-pub(super) const GET_CONTAINER: HostFn<String, Result<u64, String>> = HostFn::read_remote("golem blobstore::blobstore::get_container");
+pub(super) const GET_CONTAINER: HostFn<String, Result<u64, String>> =
+    HostFn::read_remote("golem blobstore::blobstore::get_container");
 pub(super) const DELETE_CONTAINER: HostFn<String, Result<(), String>> =
     HostFn::write_remote("golem blobstore::blobstore::delete_container");
 pub(super) const CONTAINER_EXISTS: HostFn<String, Result<bool, String>> =
     HostFn::read_remote("golem blobstore::blobstore::container_exists");
-pub(super) const COPY_OBJECT: HostFn<(Pair, Pair), Result<(), String>> = HostFn::write_remote("golem blobstore::blobstore::copy_object");
-pub(super) const MOVE_OBJECT: HostFn<(Pair, Pair), Result<(), String>> = HostFn::write_remote("golem blobstore::blobstore::move_object");
+pub(super) const COPY_OBJECT: HostFn<(Pair, Pair), Result<(), String>> =
+    HostFn::write_remote("golem blobstore::blobstore::copy_object");
+pub(super) const MOVE_OBJECT: HostFn<(Pair, Pair), Result<(), String>> =
+    HostFn::write_remote("golem blobstore::blobstore::move_object");
 
 const BLOBSTORE: &str = "wasi:blobstore/blobstore";
 
 /// When a container was created; none if there is no such container.
 async fn created_at(blobs: &dyn BlobStore, container: &str) -> Stored<Option<u64>> {
     let marker = blobs.get(&marker_key(container)?).await?;
-    Ok(marker.map(|text| std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok()).unwrap_or_default()))
+    Ok(marker.map(|text| {
+        std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok()).unwrap_or_default()
+    }))
 }
 
 /// Makes sure that a container exists; gives its time of creation.
@@ -46,7 +51,8 @@ pub(super) async fn ensure_container(blobs: &dyn BlobStore, container: &str) -> 
 }
 
 async fn copy(blobs: &dyn BlobStore, from: &ObjectId, to: &ObjectId) -> Stored<()> {
-    let (from_key, to_key) = (object_key(&from.container, &from.object)?, object_key(&to.container, &to.object)?);
+    let (from_key, to_key) =
+        (object_key(&from.container, &from.object)?, object_key(&to.container, &to.object)?);
     if blobs.head(&from_key).await?.is_none() {
         return Err(NO_OBJECT.into());
     }
@@ -78,46 +84,82 @@ fn pair(id: &ObjectId) -> Pair {
 }
 
 impl WorkerCtx {
-    fn open_container(&mut self, name: String, created: Result<u64, String>) -> wasmtime::Result<Result<Resource<Container>, String>> {
+    fn open_container(
+        &mut self,
+        name: String,
+        created: Result<u64, String>,
+    ) -> wasmtime::Result<Result<Resource<Container>, String>> {
         match created {
             Ok(created_at) => Ok(Ok(self.table.push(Container { name, created_at })?)),
             Err(text) => Ok(Err(text)),
         }
     }
 
-    async fn blob_create_container(&mut self, name: String) -> wasmtime::Result<Result<Resource<Container>, String>> {
+    async fn blob_create_container(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<Container>, String>> {
         let (blobs, wanted) = (self.node.blobs.clone(), name.clone());
         let act = async move { ensure_container(blobs.as_ref(), &wanted).await };
         let created = self.stored_write(&CREATE_CONTAINER, name.clone(), act).await?;
         self.open_container(name, created)
     }
 
-    async fn blob_get_container(&mut self, name: String) -> wasmtime::Result<Result<Resource<Container>, String>> {
+    async fn blob_get_container(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<Resource<Container>, String>> {
         let (blobs, wanted) = (self.node.blobs.clone(), name.clone());
-        let act = async move { created_at(blobs.as_ref(), &wanted).await?.ok_or_else(|| NO_CONTAINER.into()) };
+        let act = async move {
+            created_at(blobs.as_ref(), &wanted).await?.ok_or_else(|| NO_CONTAINER.into())
+        };
         let created = self.stored_read(&GET_CONTAINER, name.clone(), act).await?;
         self.open_container(name, created)
     }
 
-    async fn blob_delete_container(&mut self, name: String) -> wasmtime::Result<Result<(), String>> {
+    async fn blob_delete_container(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<(), String>> {
         let act = delete_container(self.node.blobs.clone(), name.clone());
         self.stored_write(&DELETE_CONTAINER, name, act).await
     }
 
-    async fn blob_container_exists(&mut self, name: String) -> wasmtime::Result<Result<bool, String>> {
+    async fn blob_container_exists(
+        &mut self,
+        name: String,
+    ) -> wasmtime::Result<Result<bool, String>> {
         let (blobs, wanted) = (self.node.blobs.clone(), name.clone());
         let act = async move { Ok(created_at(blobs.as_ref(), &wanted).await?.is_some()) };
         self.stored_read(&CONTAINER_EXISTS, name, act).await
     }
 
-    async fn blob_copy_object(&mut self, from: ObjectId, to: ObjectId) -> wasmtime::Result<Result<(), String>> {
+    async fn blob_copy_object(
+        &mut self,
+        from: ObjectId,
+        to: ObjectId,
+    ) -> wasmtime::Result<Result<(), String>> {
         let (blobs, request) = (self.node.blobs.clone(), (pair(&from), pair(&to)));
-        self.stored_write(&COPY_OBJECT, request, async move { copy(blobs.as_ref(), &from, &to).await }).await
+        self.stored_write(
+            &COPY_OBJECT,
+            request,
+            async move { copy(blobs.as_ref(), &from, &to).await },
+        )
+        .await
     }
 
-    async fn blob_move_object(&mut self, from: ObjectId, to: ObjectId) -> wasmtime::Result<Result<(), String>> {
+    async fn blob_move_object(
+        &mut self,
+        from: ObjectId,
+        to: ObjectId,
+    ) -> wasmtime::Result<Result<(), String>> {
         let (blobs, request) = (self.node.blobs.clone(), (pair(&from), pair(&to)));
-        self.stored_write(&MOVE_OBJECT, request, async move { rename(blobs.as_ref(), &from, &to).await }).await
+        self.stored_write(
+            &MOVE_OBJECT,
+            request,
+            async move { rename(blobs.as_ref(), &from, &to).await },
+        )
+        .await
     }
 }
 

@@ -72,7 +72,9 @@ struct ObjectId {
 fn check_name(what: &str, name: &str, most: usize) -> Stored<()> {
     match name.len() {
         0 => Err(Failure::Guest(format!("the {what} name is empty"))),
-        length if length > most => Err(Failure::Guest(format!("the {what} name is longer than {most} bytes"))),
+        length if length > most => {
+            Err(Failure::Guest(format!("the {what} name is longer than {most} bytes")))
+        }
         _ => Ok(()),
     }
 }

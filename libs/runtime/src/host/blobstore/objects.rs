@@ -3,7 +3,9 @@
 use super::super::functions;
 use super::super::values::{Failure, IncomingValue, OutgoingValue, Stored, add_resource};
 use super::containers::ensure_container;
-use super::{Container, ContainerMetadata, MAX_OBJECT, NO_OBJECT, ObjectMetadata, object_key, objects_prefix};
+use super::{
+    Container, ContainerMetadata, MAX_OBJECT, NO_OBJECT, ObjectMetadata, object_key, objects_prefix,
+};
 use crate::WorkerCtx;
 use crate::log::HostFn;
 use emet_storage::BlobStore;
@@ -17,14 +19,19 @@ pub(super) const GET_DATA: HostFn<(String, String, u64, u64), Result<Vec<u8>, St
     HostFn::read_remote("golem blobstore::container::get_data");
 pub(super) const WRITE_DATA: HostFn<(String, String, u64), Result<(), String>> =
     HostFn::write_remote("golem blobstore::container::write_data");
-pub(super) const LIST_OBJECTS: HostFn<String, Result<Vec<String>, String>> = HostFn::read_remote("golem blobstore::container::list_object");
-pub(super) const DELETE_OBJECT: HostFn<Object, Result<(), String>> = HostFn::write_remote("golem blobstore::container::delete_object");
+pub(super) const LIST_OBJECTS: HostFn<String, Result<Vec<String>, String>> =
+    HostFn::read_remote("golem blobstore::container::list_object");
+pub(super) const DELETE_OBJECT: HostFn<Object, Result<(), String>> =
+    HostFn::write_remote("golem blobstore::container::delete_object");
 pub(super) const DELETE_OBJECTS: HostFn<(String, Vec<String>), Result<(), String>> =
     HostFn::write_remote("golem blobstore::container::delete_objects");
-pub(super) const HAS_OBJECT: HostFn<Object, Result<bool, String>> = HostFn::read_remote("golem blobstore::container::has_object");
+pub(super) const HAS_OBJECT: HostFn<Object, Result<bool, String>> =
+    HostFn::read_remote("golem blobstore::container::has_object");
 /// The response is the time of creation and the size.
-pub(super) const OBJECT_INFO: HostFn<Object, Result<(u64, u64), String>> = HostFn::read_remote("golem blobstore::container::object_info");
-pub(super) const CLEAR: HostFn<String, Result<(), String>> = HostFn::write_remote("golem blobstore::container::clear");
+pub(super) const OBJECT_INFO: HostFn<Object, Result<(u64, u64), String>> =
+    HostFn::read_remote("golem blobstore::container::object_info");
+pub(super) const CLEAR: HostFn<String, Result<(), String>> =
+    HostFn::write_remote("golem blobstore::container::clear");
 
 const CONTAINER: &str = "wasi:blobstore/container";
 
@@ -44,7 +51,12 @@ impl ObjectNames {
     }
 }
 
-async fn read(blobs: Arc<dyn BlobStore>, key: Stored<String>, start: u64, end: u64) -> Stored<Vec<u8>> {
+async fn read(
+    blobs: Arc<dyn BlobStore>,
+    key: Stored<String>,
+    start: u64,
+    end: u64,
+) -> Stored<Vec<u8>> {
     let key = key?;
     let size = blobs.head(&key).await?.ok_or_else(|| Failure::from(NO_OBJECT))?.size;
     let (start, end) = (start.min(size), end.min(size));
@@ -64,7 +76,10 @@ async fn list(blobs: Arc<dyn BlobStore>, container: &str) -> Stored<Vec<String>>
     if found.len() > MAX_LISTED {
         return Err(Failure::Guest(format!("more than {MAX_LISTED} objects in the container")));
     }
-    Ok(found.into_iter().filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
+    Ok(found
+        .into_iter()
+        .filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned))
+        .collect())
 }
 
 async fn delete(blobs: Arc<dyn BlobStore>, keys: Stored<Vec<String>>) -> Stored<()> {
@@ -79,7 +94,10 @@ impl WorkerCtx {
         Ok(self.table.get(container)?.name.clone())
     }
 
-    fn container_info(&self, container: &Resource<Container>) -> wasmtime::Result<ContainerMetadata> {
+    fn container_info(
+        &self,
+        container: &Resource<Container>,
+    ) -> wasmtime::Result<ContainerMetadata> {
         let Container { name, created_at } = self.table.get(container)?;
         Ok(ContainerMetadata { name: name.clone(), created_at: *created_at })
     }
@@ -117,36 +135,59 @@ impl WorkerCtx {
         self.stored_write(&WRITE_DATA, request, act).await
     }
 
-    async fn blob_list_objects(&mut self, container: Resource<Container>) -> wasmtime::Result<Result<Resource<ObjectNames>, String>> {
+    async fn blob_list_objects(
+        &mut self,
+        container: Resource<Container>,
+    ) -> wasmtime::Result<Result<Resource<ObjectNames>, String>> {
         let (container, blobs) = (self.container_name(&container)?, self.node.blobs.clone());
         let request = container.clone();
-        match self.stored_read(&LIST_OBJECTS, request, async move { list(blobs, &container).await }).await? {
+        match self
+            .stored_read(&LIST_OBJECTS, request, async move { list(blobs, &container).await })
+            .await?
+        {
             Ok(names) => Ok(Ok(self.table.push(ObjectNames(names.into()))?)),
             Err(text) => Ok(Err(text)),
         }
     }
 
-    async fn blob_delete_object(&mut self, container: Resource<Container>, object: String) -> wasmtime::Result<Result<(), String>> {
+    async fn blob_delete_object(
+        &mut self,
+        container: Resource<Container>,
+        object: String,
+    ) -> wasmtime::Result<Result<(), String>> {
         let container = self.container_name(&container)?;
-        let act = delete(self.node.blobs.clone(), object_key(&container, &object).map(|key| vec![key]));
+        let act =
+            delete(self.node.blobs.clone(), object_key(&container, &object).map(|key| vec![key]));
         self.stored_write(&DELETE_OBJECT, (container, object), act).await
     }
 
-    async fn blob_delete_objects(&mut self, container: Resource<Container>, objects: Vec<String>) -> wasmtime::Result<Result<(), String>> {
+    async fn blob_delete_objects(
+        &mut self,
+        container: Resource<Container>,
+        objects: Vec<String>,
+    ) -> wasmtime::Result<Result<(), String>> {
         let container = self.container_name(&container)?;
         let keys = objects.iter().map(|object| object_key(&container, object)).collect();
         let act = delete(self.node.blobs.clone(), keys);
         self.stored_write(&DELETE_OBJECTS, (container, objects), act).await
     }
 
-    async fn blob_has_object(&mut self, container: Resource<Container>, object: String) -> wasmtime::Result<Result<bool, String>> {
+    async fn blob_has_object(
+        &mut self,
+        container: Resource<Container>,
+        object: String,
+    ) -> wasmtime::Result<Result<bool, String>> {
         let (container, blobs) = (self.container_name(&container)?, self.node.blobs.clone());
         let key = object_key(&container, &object);
         let act = async move { Ok(blobs.head(&key?).await?.is_some()) };
         self.stored_read(&HAS_OBJECT, (container, object), act).await
     }
 
-    async fn blob_object_info(&mut self, container: Resource<Container>, object: String) -> wasmtime::Result<Result<ObjectMetadata, String>> {
+    async fn blob_object_info(
+        &mut self,
+        container: Resource<Container>,
+        object: String,
+    ) -> wasmtime::Result<Result<ObjectMetadata, String>> {
         let (container, blobs) = (self.container_name(&container)?, self.node.blobs.clone());
         let key = object_key(&container, &object);
         let act = async move {
@@ -154,10 +195,18 @@ impl WorkerCtx {
             Ok((info.modified_ms, info.size))
         };
         let info = self.stored_read(&OBJECT_INFO, (container.clone(), object.clone()), act).await?;
-        Ok(info.map(|(created_at, size)| ObjectMetadata { name: object, container, created_at, size }))
+        Ok(info.map(|(created_at, size)| ObjectMetadata {
+            name: object,
+            container,
+            created_at,
+            size,
+        }))
     }
 
-    async fn blob_clear(&mut self, container: Resource<Container>) -> wasmtime::Result<Result<(), String>> {
+    async fn blob_clear(
+        &mut self,
+        container: Resource<Container>,
+    ) -> wasmtime::Result<Result<(), String>> {
         let (container, blobs) = (self.container_name(&container)?, self.node.blobs.clone());
         let prefix = objects_prefix(&container);
         let act = async move { Ok(blobs.delete_prefix(&prefix?).await?) };

@@ -10,8 +10,8 @@ use super::super::values::add_resource;
 use crate::WorkerCtx;
 use emet_model::IdempotencyKey;
 use emet_oplog::EntryKind;
-use std::sync::Arc;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
@@ -140,9 +140,11 @@ fn headers(trace: &str, span: &str, states: &str) -> Vec<(String, String)> {
 /// Trace and span of a `traceparent`; none if it is malformed.
 fn parse_parent(text: &str) -> Option<(String, String)> {
     let mut parts = text.split('-');
-    let (version, trace, span, _flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (version, trace, span, _flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let hex = |text: &str, length: usize| {
-        let digits = text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let digits =
+            text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         digits && text.bytes().any(|b| b != b'0')
     };
     let valid = version.len() == 2 && version != "ff" && hex(trace, 32) && hex(span, 16);
@@ -164,12 +166,18 @@ impl WorkerCtx {
             self.spans.key.clone_from(&key);
         }
         let given = &self.journal.current_trace;
-        self.spans.trace.get_or_insert_with(|| begin(&key.unwrap_or(IdempotencyKey(String::new())), given))
+        self.spans
+            .trace
+            .get_or_insert_with(|| begin(&key.unwrap_or(IdempotencyKey(String::new())), given))
     }
 
     fn context(&mut self) -> InvocationContext {
         let trace = self.trace();
-        InvocationContext { trace_id: trace.id.clone(), states: trace.states.clone(), span: trace.current.clone() }
+        InvocationContext {
+            trace_id: trace.id.clone(),
+            states: trace.states.clone(),
+            span: trace.current.clone(),
+        }
     }
 
     /// The headers that make what is called part of the current span.
@@ -188,7 +196,11 @@ impl WorkerCtx {
         // Not the id of a key that is derived at the same place.
         let id = span_id(&IdempotencyKey(format!("span-{key}")), self.journal.position());
         let attributes = vec![(NAME.to_owned(), name)];
-        let entry = EntryKind::StartSpan { span_id: id.clone(), parent: parent.id.clone(), attributes: attributes.clone() };
+        let entry = EntryKind::StartSpan {
+            span_id: id.clone(),
+            parent: parent.id.clone(),
+            attributes: attributes.clone(),
+        };
         let (_, time) = self.journal.marker_at(entry).await?;
         let nanoseconds = u32::try_from(time.0 % 1000 * 1_000_000).unwrap_or_default();
         let started = Datetime { seconds: time.0 / 1000, nanoseconds };
@@ -197,11 +209,17 @@ impl WorkerCtx {
         Ok(self.table.push(Span { data, started, finished: false })?)
     }
 
-    async fn set_attributes(&mut self, span: &Resource<Span>, attributes: Vec<Attribute>) -> wasmtime::Result<()> {
+    async fn set_attributes(
+        &mut self,
+        span: &Resource<Span>,
+        attributes: Vec<Attribute>,
+    ) -> wasmtime::Result<()> {
         let data = self.table.get(span)?.data.clone();
         for Attribute { key, value: AttributeValue::String(value) } in attributes {
             data.set(&key, &value).map_err(wasmtime::Error::msg)?;
-            self.journal.marker(EntryKind::SetSpanAttribute { span_id: data.id.clone(), key, value }).await?;
+            self.journal
+                .marker(EntryKind::SetSpanAttribute { span_id: data.id.clone(), key, value })
+                .await?;
         }
         Ok(())
     }
@@ -225,14 +243,17 @@ impl WorkerCtx {
 
 /// The trace of an invocation that starts: the caller's if it sent one, with a span of its own.
 fn begin(key: &IdempotencyKey, given: &[(String, String)]) -> Trace {
-    let header = |name: &str| given.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str());
+    let header = |name: &str| {
+        given.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    };
     let given = header(TRACE_PARENT).and_then(parse_parent);
     let (id, outer) = match given {
         Some((trace, span)) => (trace, Some(SpanData::new(span, None, Vec::new()))),
         None => (key.derive(0).simple().to_string(), None),
     };
     let attributes = vec![(NAME.to_owned(), "invoke-exported-function".to_owned())];
-    let current = SpanData::new(span_id(&IdempotencyKey(format!("span-{key}")), 0), outer, attributes);
+    let current =
+        SpanData::new(span_id(&IdempotencyKey(format!("span-{key}")), 0), outer, attributes);
     Trace { id, states: header(TRACE_STATE).unwrap_or_default().to_owned(), current }
 }
 
@@ -263,13 +284,17 @@ fn add_span(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
         };
         "[method]span.finish" => |ctx, span: Resource<Span>| ctx.finish_span(&span).await;
     });
-    linker.instance(CONTEXT)?.resource_async("span", ResourceType::host::<Span>(), |mut store, rep| {
-        Box::new(async move {
-            let ctx = store.data_mut();
-            ctx.finish_span(&Resource::new_borrow(rep)).await?;
-            ctx.table.delete(Resource::<Span>::new_own(rep)).map(drop).map_err(Into::into)
-        })
-    })
+    linker.instance(CONTEXT)?.resource_async(
+        "span",
+        ResourceType::host::<Span>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                ctx.finish_span(&Resource::new_borrow(rep)).await?;
+                ctx.table.delete(Resource::<Span>::new_own(rep)).map(drop).map_err(Into::into)
+            })
+        },
+    )
 }
 
 fn add_invocation_context(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
@@ -313,7 +338,9 @@ mod tests {
     fn a_malformed_parent_is_no_parent() {
         let trace = "0af7651916cd43dd8448eb211c80319c";
         assert_eq!(parse_parent(&format!("00-{trace}-b7ad6b7169203331-01")).unwrap().0, trace);
-        for text in ["", "00", "00-0-0-0", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"] {
+        for text in
+            ["", "00", "00-0-0-0", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]
+        {
             assert_eq!(parse_parent(text), None, "{text}");
         }
         assert_eq!(parse_parent("00-00000000000000000000000000000000-b7ad6b7169203331-01"), None);
@@ -322,7 +349,10 @@ mod tests {
     #[test]
     fn the_callers_trace_goes_on_and_without_one_a_trace_begins_that_is_the_same_every_time() {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let given = [("traceparent".to_owned(), parent.to_owned()), ("tracestate".to_owned(), "a=1".to_owned())];
+        let given = [
+            ("traceparent".to_owned(), parent.to_owned()),
+            ("tracestate".to_owned(), "a=1".to_owned()),
+        ];
         let key = IdempotencyKey("k".into());
         let trace = begin(&key, &given);
         assert_eq!(trace.id, "0af7651916cd43dd8448eb211c80319c");
@@ -335,11 +365,19 @@ mod tests {
 
     #[test]
     fn attributes_are_found_from_the_inside_out() {
-        let outer = SpanData::new("1".into(), None, vec![("a".into(), "outer".into()), ("b".into(), "outer".into())]);
+        let outer = SpanData::new(
+            "1".into(),
+            None,
+            vec![("a".into(), "outer".into()), ("b".into(), "outer".into())],
+        );
         let inner = SpanData::new("2".into(), Some(outer), vec![("a".into(), "inner".into())]);
-        let context = InvocationContext { trace_id: String::new(), states: String::new(), span: inner };
+        let context =
+            InvocationContext { trace_id: String::new(), states: String::new(), span: inner };
         assert_eq!(context.attributes(false), [("a".to_owned(), "inner".to_owned())]);
         assert_eq!(context.attributes(true).len(), 2);
-        assert_eq!(context.span.chain().filter_map(|s| s.get("a")).collect::<Vec<_>>(), ["inner", "outer"]);
+        assert_eq!(
+            context.span.chain().filter_map(|s| s.get("a")).collect::<Vec<_>>(),
+            ["inner", "outer"]
+        );
     }
 }

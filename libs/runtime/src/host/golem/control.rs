@@ -24,9 +24,15 @@ impl WorkerCtx {
         let writer = self.journal.writer.clone();
         let source = writer.last_index() + 1;
         let target = index.saturating_add(1);
-        wasmtime::ensure!(target <= source, "Attempted to jump forward in the oplog: from {source} to {target}");
+        wasmtime::ensure!(
+            target <= source,
+            "Attempted to jump forward in the oplog: from {source} to {target}"
+        );
         let deleted = writer.with_state(|s| s.skipped.contains(target));
-        wasmtime::ensure!(!deleted, "Attempted to jump into a deleted region of the oplog: index {target}");
+        wasmtime::ensure!(
+            !deleted,
+            "Attempted to jump into a deleted region of the oplog: index {target}"
+        );
         wasmtime::ensure!(target > 1, "Attempted to jump before the creation of the worker");
         self.journal.add(EntryKind::Jump { start: target, end: source });
         self.journal.commit().await?;

@@ -108,7 +108,12 @@ impl WorkerCtx {
         Ok(self.journal.position())
     }
 
-    async fn end_durable(&mut self, function_type: FunctionType, begin: u64, commit: bool) -> wasmtime::Result<()> {
+    async fn end_durable(
+        &mut self,
+        function_type: FunctionType,
+        begin: u64,
+        commit: bool,
+    ) -> wasmtime::Result<()> {
         if function_type.is_announced(self.journal.idempotent) {
             self.journal.end_write(begin).await?;
         }
@@ -123,7 +128,13 @@ impl WorkerCtx {
         Ok(ExecutionState { is_live, persistence_level: level.into() })
     }
 
-    async fn persist(&mut self, name: String, request: Value, response: Value, function_type: FunctionType) -> wasmtime::Result<()> {
+    async fn persist(
+        &mut self,
+        name: String,
+        request: Value,
+        response: Value,
+        function_type: FunctionType,
+    ) -> wasmtime::Result<()> {
         if !self.journal.is_persisting() {
             return Ok(());
         }
@@ -131,17 +142,32 @@ impl WorkerCtx {
             self.journal.is_live(),
             "{name} cannot be recorded: the worker is being recovered and its outcome is to be read back"
         );
-        self.journal.record_call(Cow::Owned(name), function_type.kind(), function_type.begin(), &request, &response).await
+        self.journal
+            .record_call(
+                Cow::Owned(name),
+                function_type.kind(),
+                function_type.begin(),
+                &request,
+                &response,
+            )
+            .await
     }
 
     async fn read_persisted(&mut self) -> wasmtime::Result<Persisted> {
         match self.journal.next().await? {
             Some((_, Entry { timestamp, kind: EntryKind::HostCall(call) })) => {
-                let response = self.journal.writer.payloads.load(&call.response).await.map_err(crate::Stop::from)?;
+                let response = self
+                    .journal
+                    .writer
+                    .payloads
+                    .load(&call.response)
+                    .await
+                    .map_err(crate::Stop::from)?;
                 Ok(Persisted {
                     timestamp: Datetime {
                         seconds: timestamp.0 / 1000,
-                        nanoseconds: u32::try_from(timestamp.0 % 1000 * 1_000_000).unwrap_or_default(),
+                        nanoseconds: u32::try_from(timestamp.0 % 1000 * 1_000_000)
+                            .unwrap_or_default(),
                     },
                     response: response_bytes(response),
                     function_type: function_type(&call),
@@ -149,7 +175,9 @@ impl WorkerCtx {
                     entry_version: EntryVersion::V2,
                 })
             }
-            Some((index, entry)) => Err(self.journal.diverged("ImportedFunctionInvoked", entry.name(), index)),
+            Some((index, entry)) => {
+                Err(self.journal.diverged("ImportedFunctionInvoked", entry.name(), index))
+            }
             None => wasmtime::bail!("there is no recorded operation to read: the worker is live"),
         }
     }

@@ -24,7 +24,11 @@ const HOST_02: &str = "golem:api/host@0.2.2";
 const HOST_11: &str = "golem:api/host@1.1.5";
 
 pub(super) fn recorded() -> impl Iterator<Item = &'static &'static dyn HostFnInfo> {
-    control::FUNCTIONS.iter().chain(promises::FUNCTIONS).chain(workers::FUNCTIONS).chain(oplog::FUNCTIONS)
+    control::FUNCTIONS
+        .iter()
+        .chain(promises::FUNCTIONS)
+        .chain(workers::FUNCTIONS)
+        .chain(oplog::FUNCTIONS)
 }
 
 pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
@@ -94,8 +98,12 @@ fn add_get_workers(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::R
             Ok((page.map(|page| page.into_iter().map(WitWorkerMetadata::from).collect::<Vec<_>>()),))
         };
     });
-    linker.instance(version)?.resource("get-workers", ResourceType::host::<GetWorkers>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<GetWorkers>::new_own(rep))?;
-        Ok(())
-    })
+    linker.instance(version)?.resource(
+        "get-workers",
+        ResourceType::host::<GetWorkers>(),
+        |mut store, rep| {
+            store.data_mut().table.delete(Resource::<GetWorkers>::new_own(rep))?;
+            Ok(())
+        },
+    )
 }

@@ -47,13 +47,18 @@ impl WorkerCtx {
                     return Ok(value);
                 }
                 // Whoever completes it sees the waiter and wakes this worker.
-                Some(PromiseState::Pending) if self.can_suspend() => return Err(Stop::Suspend { until: None }.into()),
+                Some(PromiseState::Pending) if self.can_suspend() => {
+                    return Err(Stop::Suspend { until: None }.into());
+                }
                 Some(PromiseState::Pending) => promises.changed().await,
             }
         }
     }
 
-    pub(super) async fn poll_promise(&mut self, id: PromiseId) -> wasmtime::Result<Option<Vec<u8>>> {
+    pub(super) async fn poll_promise(
+        &mut self,
+        id: PromiseId,
+    ) -> wasmtime::Result<Option<Vec<u8>>> {
         if let Some(value) = self.journal.replay(&POLL).await? {
             return Ok(value);
         }
@@ -66,7 +71,11 @@ impl WorkerCtx {
         Ok(value)
     }
 
-    pub(super) async fn complete_promise(&mut self, id: PromiseId, data: Vec<u8>) -> wasmtime::Result<bool> {
+    pub(super) async fn complete_promise(
+        &mut self,
+        id: PromiseId,
+        data: Vec<u8>,
+    ) -> wasmtime::Result<bool> {
         if let Some(done) = self.journal.replay(&COMPLETE).await? {
             return Ok(done);
         }

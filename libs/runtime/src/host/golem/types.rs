@@ -1,8 +1,8 @@
 //! Types of `golem:api/host`, the same in all versions but for the retry policy.
 
 use emet_model::{
-    Comparator, ComponentId, PromiseId, RetryPolicy, StringComparator, Timestamp, UpdateMode, WorkerFilter, WorkerId, WorkerMetadata,
-    WorkerStatus,
+    Comparator, ComponentId, PromiseId, RetryPolicy, StringComparator, Timestamp, UpdateMode,
+    WorkerFilter, WorkerId, WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::PersistenceLevel;
 use std::time::Duration;
@@ -162,7 +162,12 @@ impl From<RetryPolicy> for RetryPolicy11 {
 
 impl From<RetryPolicy11> for RetryPolicy {
     fn from(p: RetryPolicy11) -> Self {
-        let without = RetryPolicy02 { max_attempts: p.max_attempts, min_delay: p.min_delay, max_delay: p.max_delay, multiplier: p.multiplier };
+        let without = RetryPolicy02 {
+            max_attempts: p.max_attempts,
+            min_delay: p.min_delay,
+            max_delay: p.max_delay,
+            multiplier: p.multiplier,
+        };
         Self { max_jitter_factor: p.max_jitter_factor, ..without.into() }
     }
 }
@@ -383,18 +388,30 @@ pub(crate) struct AnyFilter {
 impl From<PropertyFilter> for WorkerFilter {
     fn from(filter: PropertyFilter) -> Self {
         match filter {
-            PropertyFilter::Name(f) => Self::Name { comparator: f.comparator.into(), value: f.value },
-            PropertyFilter::Status(f) => Self::Status { comparator: f.comparator.into(), value: f.value.into() },
-            PropertyFilter::Version(f) => Self::Version { comparator: f.comparator.into(), value: f.value },
-            PropertyFilter::CreatedAt(f) => Self::CreatedAt { comparator: f.comparator.into(), value: Timestamp(f.value) },
-            PropertyFilter::Env(f) => Self::Env { name: f.name, comparator: f.comparator.into(), value: f.value },
+            PropertyFilter::Name(f) => {
+                Self::Name { comparator: f.comparator.into(), value: f.value }
+            }
+            PropertyFilter::Status(f) => {
+                Self::Status { comparator: f.comparator.into(), value: f.value.into() }
+            }
+            PropertyFilter::Version(f) => {
+                Self::Version { comparator: f.comparator.into(), value: f.value }
+            }
+            PropertyFilter::CreatedAt(f) => {
+                Self::CreatedAt { comparator: f.comparator.into(), value: Timestamp(f.value) }
+            }
+            PropertyFilter::Env(f) => {
+                Self::Env { name: f.name, comparator: f.comparator.into(), value: f.value }
+            }
         }
     }
 }
 
 impl From<AnyFilter> for WorkerFilter {
     fn from(filter: AnyFilter) -> Self {
-        let all = |all: AllFilter| Self::And { filters: all.filters.into_iter().map(Self::from).collect() };
+        let all = |all: AllFilter| Self::And {
+            filters: all.filters.into_iter().map(Self::from).collect(),
+        };
         Self::Or { filters: filter.filters.into_iter().map(all).collect() }
     }
 }

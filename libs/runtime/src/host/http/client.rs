@@ -70,9 +70,12 @@ impl tower::Service<Name> for Resolver {
     fn call(&mut self, name: Name) -> Self::Future {
         let policy = self.0.clone();
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let refusal = found.iter().find_map(|a| policy.refuses(a.ip()).map(|rule| (a.ip(), rule)));
-            let permitted: Vec<SocketAddr> = found.into_iter().filter(|a| policy.refuses(a.ip()).is_none()).collect();
+            let found: Vec<SocketAddr> =
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let refusal =
+                found.iter().find_map(|a| policy.refuses(a.ip()).map(|rule| (a.ip(), rule)));
+            let permitted: Vec<SocketAddr> =
+                found.into_iter().filter(|a| policy.refuses(a.ip()).is_none()).collect();
             match refusal {
                 Some((address, rule)) if permitted.is_empty() => {
                     Err(std::io::Error::other(Prohibited { address, rule: rule.to_string() }))
@@ -90,16 +93,26 @@ impl HttpClient {
         let mut connector = HttpConnector::new_with_resolver(Resolver(policy.clone()));
         connector.enforce_http(false);
         connector.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().enable_http2().wrap_connector(connector);
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .enable_http2()
+            .wrap_connector(connector);
         Self { client: Client::builder(TokioExecutor::new()).build(connector), policy }
     }
 
     /// Sends a request; the body of the response obeys the timeout between bytes.
-    pub async fn send(&self, request: Request<WasiBody>, options: Option<RequestOptions>) -> Result<Response<WasiBody>, SendFailure> {
+    pub async fn send(
+        &self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+    ) -> Result<Response<WasiBody>, SendFailure> {
         self.check_literal(&request)?;
         let timeout = |t: Option<Duration>| t.unwrap_or(DEFAULT_TIMEOUT);
-        let (connect, first, between) = options
-            .map_or((None, None, None), |o| (o.connect_timeout, o.first_byte_timeout, o.between_bytes_timeout));
+        let (connect, first, between) = options.map_or((None, None, None), |o| {
+            (o.connect_timeout, o.first_byte_timeout, o.between_bytes_timeout)
+        });
         let limit = timeout(connect).saturating_add(timeout(first));
         let limit = if connect.is_none() && first.is_none() { DEFAULT_TIMEOUT } else { limit };
         let response = match tokio::time::timeout(limit, self.client.request(request)).await {
@@ -114,7 +127,10 @@ impl HttpClient {
     fn check_literal(&self, request: &Request<WasiBody>) -> Result<(), SendFailure> {
         let host = request.uri().host().ok_or(Error::HttpRequestUriInvalid)?;
         let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        match literal.ok().and_then(|address| self.policy.refuses(address).map(|rule| (address, rule))) {
+        match literal
+            .ok()
+            .and_then(|address| self.policy.refuses(address).map(|rule| (address, rule)))
+        {
             None => Ok(()),
             Some((address, rule)) => Err((&Prohibited { address, rule: rule.to_string() }).into()),
         }
@@ -149,7 +165,11 @@ fn error_of(error: &ClientError) -> SendFailure {
         }
         source = cause.source();
     }
-    if error.is_connect() { Error::DestinationUnavailable.into() } else { Error::HttpProtocolError.into() }
+    if error.is_connect() {
+        Error::DestinationUnavailable.into()
+    } else {
+        Error::HttpProtocolError.into()
+    }
 }
 
 fn error_of_io(error: &std::io::Error) -> Error {
@@ -157,11 +177,14 @@ fn error_of_io(error: &std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::ConnectionRefused => Error::ConnectionRefused,
         ErrorKind::TimedOut => Error::ConnectionTimeout,
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof | ErrorKind::ConnectionAborted => {
-            Error::ConnectionTerminated
-        }
+        ErrorKind::ConnectionReset
+        | ErrorKind::BrokenPipe
+        | ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionAborted => Error::ConnectionTerminated,
         ErrorKind::InvalidData => Error::TlsProtocolError,
-        ErrorKind::AddrNotAvailable | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Error::DestinationIpUnroutable,
+        ErrorKind::AddrNotAvailable
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable => Error::DestinationIpUnroutable,
         _ => Error::DnsError { rcode: Some(error.to_string()), info_code: Some(0) },
     }
 }

@@ -103,7 +103,9 @@ pub(crate) struct Exchanges {
 impl Exchanges {
     /// Whether none is under way.
     pub(crate) fn is_empty(&self) -> bool {
-        [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers].into_iter().all(HashMap::is_empty)
+        [&self.futures, &self.responses, &self.bodies, &self.streams, &self.trailers]
+            .into_iter()
+            .all(HashMap::is_empty)
     }
 
     pub(super) fn resume_all(&self) {
@@ -220,7 +222,10 @@ impl ResumedBody {
     }
 }
 
-async fn open(exchange: Arc<Exchange>, response: HostFutureIncomingResponse) -> Result<WasiBody, Error> {
+async fn open(
+    exchange: Arc<Exchange>,
+    response: HostFutureIncomingResponse,
+) -> Result<WasiBody, Error> {
     exchange.resume();
     let (response, _io) = match response {
         HostFutureIncomingResponse::Pending(task) => task.await?,
@@ -248,7 +253,10 @@ impl Body for ResumedBody {
     type Data = Bytes;
     type Error = Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         loop {
             match &mut self.state {
                 Resuming::Dormant(response) => {

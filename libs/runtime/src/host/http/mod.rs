@@ -19,15 +19,17 @@ use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi::p2::bindings::io::streams::HostInputStream as _;
 use wasmtime_wasi::p2::{DynInputStream, StreamError};
-use wasmtime_wasi::p2::Pollable;
 use wasmtime_wasi_http::p2::bindings::http::types::{
     self, ErrorCode, HostIncomingBody as _, HostIncomingResponse as _,
 };
 use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types::RequestOptions};
 use wasmtime_wasi_http::p2::body::{HostFutureTrailers, HostIncomingBody};
-use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::p2::types::{
+    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingRequest,
+};
 use wasmtime_wasi_http::{FieldMap, WasiHttpView};
 
 pub use client::HttpClient;
@@ -42,13 +44,17 @@ type Chunk<T> = Result<T, Option<String>>;
 type Trailers = Option<Result<Option<Headers>, String>>;
 
 const GET: HostFn<(), Answer> = HostFn::batched("http::types::future_incoming_response::get");
-const READ: HostFn<u64, Chunk<Vec<u8>>> = HostFn::batched("http::types::incoming_body_stream::read");
-const BLOCKING_READ: HostFn<u64, Chunk<Vec<u8>>> = HostFn::batched("http::types::incoming_body_stream::blocking_read");
+const READ: HostFn<u64, Chunk<Vec<u8>>> =
+    HostFn::batched("http::types::incoming_body_stream::read");
+const BLOCKING_READ: HostFn<u64, Chunk<Vec<u8>>> =
+    HostFn::batched("http::types::incoming_body_stream::blocking_read");
 const SKIP: HostFn<u64, Chunk<u64>> = HostFn::batched("http::types::incoming_body_stream::skip");
-const BLOCKING_SKIP: HostFn<u64, Chunk<u64>> = HostFn::batched("http::types::incoming_body_stream::blocking_skip");
+const BLOCKING_SKIP: HostFn<u64, Chunk<u64>> =
+    HostFn::batched("http::types::incoming_body_stream::blocking_skip");
 const TRAILERS: HostFn<(), Trailers> = HostFn::batched("golem http::types::future_trailers::get");
 
-pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&GET, &READ, &BLOCKING_READ, &SKIP, &BLOCKING_SKIP, &TRAILERS];
+pub(super) const FUNCTIONS: &[&dyn HostFnInfo] =
+    &[&GET, &READ, &BLOCKING_READ, &SKIP, &BLOCKING_SKIP, &TRAILERS];
 
 type Handled = Result<Resource<HostFutureIncomingResponse>, ErrorCode>;
 type Got = Option<Result<Result<Resource<HostIncomingResponse>, ErrorCode>, ()>>;
@@ -59,7 +65,9 @@ fn headers_of(map: &FieldMap) -> Headers {
 }
 
 fn header_map(headers: &Headers) -> HeaderMap {
-    let parsed = headers.iter().filter_map(|(n, v)| Some((HeaderName::try_from(n).ok()?, HeaderValue::from_bytes(v).ok()?)));
+    let parsed = headers.iter().filter_map(|(n, v)| {
+        Some((HeaderName::try_from(n).ok()?, HeaderValue::from_bytes(v).ok()?))
+    });
     parsed.collect()
 }
 
@@ -93,7 +101,10 @@ impl WorkerCtx {
         }
     }
 
-    async fn get_response(&mut self, future: Resource<HostFutureIncomingResponse>) -> wasmtime::Result<Got> {
+    async fn get_response(
+        &mut self,
+        future: Resource<HostFutureIncomingResponse>,
+    ) -> wasmtime::Result<Got> {
         let Some(exchange) = self.exchanges.futures.get(&future.rep()).cloned() else {
             return types::HostFutureIncomingResponse::get(&mut self.http(), future);
         };
@@ -144,17 +155,22 @@ impl WorkerCtx {
             Some(Ok(head)) => head,
         };
         let rep = future.rep();
-        let pending = std::mem::replace(self.table.get_mut(&future)?, HostFutureIncomingResponse::Consumed);
+        let pending =
+            std::mem::replace(self.table.get_mut(&future)?, HostFutureIncomingResponse::Consumed);
         let body = ResumedBody::new(exchange.clone(), pending).boxed_unsync();
         let headers = FieldMap::new_immutable(&mut self.http_hooks, header_map(&headers));
-        let response = HostIncomingResponse { status, headers, body: Some(HostIncomingBody::new(body)) };
+        let response =
+            HostIncomingResponse { status, headers, body: Some(HostIncomingBody::new(body)) };
         let response = self.table.push(response)?;
         self.exchanges.futures.remove(&rep);
         self.exchanges.responses.insert(response.rep(), exchange);
         Ok(Some(Ok(Ok(response))))
     }
 
-    fn consume(&mut self, response: Resource<HostIncomingResponse>) -> wasmtime::Result<Result<Resource<HostIncomingBody>, ()>> {
+    fn consume(
+        &mut self,
+        response: Resource<HostIncomingResponse>,
+    ) -> wasmtime::Result<Result<Resource<HostIncomingBody>, ()>> {
         let rep = response.rep();
         let body = self.http().consume(response)?;
         if let (Ok(body), Some(exchange)) = (&body, self.exchanges.responses.remove(&rep)) {
@@ -163,7 +179,10 @@ impl WorkerCtx {
         Ok(body)
     }
 
-    fn body_stream(&mut self, body: Resource<HostIncomingBody>) -> wasmtime::Result<Result<Resource<DynInputStream>, ()>> {
+    fn body_stream(
+        &mut self,
+        body: Resource<HostIncomingBody>,
+    ) -> wasmtime::Result<Result<Resource<DynInputStream>, ()>> {
         let rep = body.rep();
         let stream = self.http().stream(body)?;
         if let (Ok(stream), Some(exchange)) = (&stream, self.exchanges.bodies.get(&rep)) {
@@ -172,7 +191,10 @@ impl WorkerCtx {
         Ok(stream)
     }
 
-    async fn finish(&mut self, body: Resource<HostIncomingBody>) -> wasmtime::Result<Resource<HostFutureTrailers>> {
+    async fn finish(
+        &mut self,
+        body: Resource<HostIncomingBody>,
+    ) -> wasmtime::Result<Resource<HostFutureTrailers>> {
         let exchange = self.exchanges.bodies.remove(&body.rep());
         let trailers = self.http().finish(body)?;
         if let Some(exchange) = exchange {
@@ -186,7 +208,10 @@ impl WorkerCtx {
         self.exchanges.streams.contains_key(&stream.rep())
     }
 
-    fn body_exchange(&self, stream: &Resource<DynInputStream>) -> Result<Arc<Exchange>, StreamError> {
+    fn body_exchange(
+        &self,
+        stream: &Resource<DynInputStream>,
+    ) -> Result<Arc<Exchange>, StreamError> {
         self.exchanges.streams.get(&stream.rep()).cloned().ok_or(StreamError::Closed)
     }
 
@@ -209,7 +234,8 @@ impl WorkerCtx {
                     false => self.table.read(stream, length),
                 };
                 let chunk = recordable(read)?;
-                let recorded = self.journal.record_in(function, Some(exchange.begin), length, &chunk).await;
+                let recorded =
+                    self.journal.record_in(function, Some(exchange.begin), length, &chunk).await;
                 recorded.map_err(StreamError::Trap)?;
                 chunk
             }
@@ -237,7 +263,8 @@ impl WorkerCtx {
                     false => self.table.skip(stream, length),
                 };
                 let skipped = recordable(skip)?;
-                let recorded = self.journal.record_in(function, Some(exchange.begin), length, &skipped).await;
+                let recorded =
+                    self.journal.record_in(function, Some(exchange.begin), length, &skipped).await;
                 recorded.map_err(StreamError::Trap)?;
                 skipped
             }
@@ -246,17 +273,26 @@ impl WorkerCtx {
         self.settle_chunk(&exchange, skipped).await
     }
 
-    async fn settle_chunk<T>(&mut self, exchange: &Exchange, chunk: Chunk<T>) -> Result<T, StreamError> {
+    async fn settle_chunk<T>(
+        &mut self,
+        exchange: &Exchange,
+        chunk: Chunk<T>,
+    ) -> Result<T, StreamError> {
         match chunk {
             Ok(chunk) => Ok(chunk),
             Err(text) => {
                 self.end(exchange).await.map_err(StreamError::Trap)?;
-                Err(text.map_or(StreamError::Closed, |t| StreamError::LastOperationFailed(wasmtime::Error::msg(t))))
+                Err(text.map_or(StreamError::Closed, |t| {
+                    StreamError::LastOperationFailed(wasmtime::Error::msg(t))
+                }))
             }
         }
     }
 
-    async fn get_trailers(&mut self, trailers: Resource<HostFutureTrailers>) -> wasmtime::Result<GotTrailers> {
+    async fn get_trailers(
+        &mut self,
+        trailers: Resource<HostFutureTrailers>,
+    ) -> wasmtime::Result<GotTrailers> {
         let Some(exchange) = self.exchanges.trailers.get(&trailers.rep()).cloned() else {
             return types::HostFutureTrailers::get(&mut self.http(), trailers);
         };
@@ -354,36 +390,52 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
 /// The resources whose end is the end of an exchange.
 fn add_drops(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     let mut types = linker.instance(&wasi("http/types"))?;
-    types.resource_async("future-incoming-response", ResourceType::host::<HostFutureIncomingResponse>(), |mut store, rep| {
-        Box::new(async move {
-            let ctx = store.data_mut();
-            let exchange = ctx.exchanges.futures.remove(&rep);
-            ctx.end_if_some(exchange).await?;
-            types::HostFutureIncomingResponse::drop(&mut ctx.http(), Resource::new_own(rep))
-        })
-    })?;
-    types.resource_async("incoming-response", ResourceType::host::<HostIncomingResponse>(), |mut store, rep| {
-        Box::new(async move {
-            let ctx = store.data_mut();
-            let exchange = ctx.exchanges.responses.remove(&rep);
-            ctx.end_if_some(exchange).await?;
-            types::HostIncomingResponse::drop(&mut ctx.http(), Resource::new_own(rep))
-        })
-    })?;
-    types.resource_async("incoming-body", ResourceType::host::<HostIncomingBody>(), |mut store, rep| {
-        Box::new(async move {
-            let ctx = store.data_mut();
-            let exchange = ctx.exchanges.bodies.remove(&rep);
-            ctx.end_if_some(exchange).await?;
-            types::HostIncomingBody::drop(&mut ctx.http(), Resource::new_own(rep))
-        })
-    })?;
-    types.resource_async("future-trailers", ResourceType::host::<HostFutureTrailers>(), |mut store, rep| {
-        Box::new(async move {
-            let ctx = store.data_mut();
-            let exchange = ctx.exchanges.trailers.remove(&rep);
-            ctx.end_if_some(exchange).await?;
-            types::HostFutureTrailers::drop(&mut ctx.http(), Resource::new_own(rep))
-        })
-    })
+    types.resource_async(
+        "future-incoming-response",
+        ResourceType::host::<HostFutureIncomingResponse>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                let exchange = ctx.exchanges.futures.remove(&rep);
+                ctx.end_if_some(exchange).await?;
+                types::HostFutureIncomingResponse::drop(&mut ctx.http(), Resource::new_own(rep))
+            })
+        },
+    )?;
+    types.resource_async(
+        "incoming-response",
+        ResourceType::host::<HostIncomingResponse>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                let exchange = ctx.exchanges.responses.remove(&rep);
+                ctx.end_if_some(exchange).await?;
+                types::HostIncomingResponse::drop(&mut ctx.http(), Resource::new_own(rep))
+            })
+        },
+    )?;
+    types.resource_async(
+        "incoming-body",
+        ResourceType::host::<HostIncomingBody>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                let exchange = ctx.exchanges.bodies.remove(&rep);
+                ctx.end_if_some(exchange).await?;
+                types::HostIncomingBody::drop(&mut ctx.http(), Resource::new_own(rep))
+            })
+        },
+    )?;
+    types.resource_async(
+        "future-trailers",
+        ResourceType::host::<HostFutureTrailers>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                let exchange = ctx.exchanges.trailers.remove(&rep);
+                ctx.end_if_some(exchange).await?;
+                types::HostFutureTrailers::drop(&mut ctx.http(), Resource::new_own(rep))
+            })
+        },
+    )
 }

@@ -23,7 +23,11 @@ const MAX_ATTEMPTS: usize = 1000;
 /// The bytes of a number: big-endian; or text, where those bytes would look like text.
 fn encode(number: u64) -> Vec<u8> {
     let bytes = number.to_be_bytes();
-    if bytes.iter().all(u8::is_ascii_digit) { number.to_string().into_bytes() } else { bytes.to_vec() }
+    if bytes.iter().all(u8::is_ascii_digit) {
+        number.to_string().into_bytes()
+    } else {
+        bytes.to_vec()
+    }
 }
 
 /// A number as [`encode`] writes it, or as decimal text.
@@ -36,13 +40,19 @@ fn decode(bytes: &[u8]) -> Option<u64> {
 
 /// Changes a number, again if another worker came first; a key without a value counts as 0. Where
 /// `change` gives none, nothing is written and the result is none.
-async fn change(kv: Arc<dyn KvStore>, place: Stored<Vec<u8>>, change: impl Fn(u64) -> Stored<Option<u64>>) -> Stored<Option<u64>> {
+async fn change(
+    kv: Arc<dyn KvStore>,
+    place: Stored<Vec<u8>>,
+    change: impl Fn(u64) -> Stored<Option<u64>>,
+) -> Stored<Option<u64>> {
     let place = place?;
     for _ in 0..MAX_ATTEMPTS {
         let current: Option<Bytes> = kv.get(USER, &place).await?;
         let number = match &current {
             None => 0,
-            Some(bytes) => decode(bytes).ok_or_else(|| Failure::from("the value is not a number"))?,
+            Some(bytes) => {
+                decode(bytes).ok_or_else(|| Failure::from("the value is not a number"))?
+            }
         };
         let Some(number) = change(number)? else { return Ok(None) };
         let batch = Batch::new().put(USER, place.clone(), encode(number));
@@ -59,7 +69,12 @@ async fn change(kv: Arc<dyn KvStore>, place: Stored<Vec<u8>>, change: impl Fn(u6
 }
 
 impl WorkerCtx {
-    async fn kv_increment(&mut self, bucket: Resource<Bucket>, key: String, delta: u64) -> wasmtime::Result<Answer<u64>> {
+    async fn kv_increment(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        delta: u64,
+    ) -> wasmtime::Result<Answer<u64>> {
         let (bucket, kv) = (self.bucket_name(&bucket)?, self.node.kv.clone());
         let place = place(&bucket, &key);
         let act = async move {
@@ -73,10 +88,18 @@ impl WorkerCtx {
         self.kv_answer(sum)
     }
 
-    async fn kv_compare_and_swap(&mut self, bucket: Resource<Bucket>, key: String, old: u64, new: u64) -> wasmtime::Result<Answer<bool>> {
+    async fn kv_compare_and_swap(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        old: u64,
+        new: u64,
+    ) -> wasmtime::Result<Answer<bool>> {
         let (bucket, kv) = (self.bucket_name(&bucket)?, self.node.kv.clone());
         let place = place(&bucket, &key);
-        let act = async move { Ok(change(kv, place, |number| Ok((number == old).then_some(new))).await?.is_some()) };
+        let act = async move {
+            Ok(change(kv, place, |number| Ok((number == old).then_some(new))).await?.is_some())
+        };
         let swapped = self.stored_write(&COMPARE_AND_SWAP, (bucket, key, old, new), act).await?;
         self.kv_answer(swapped)
     }

@@ -18,11 +18,16 @@ type Found = Result<Option<Vec<u8>>, String>;
 type Written = (String, u64, Option<u32>);
 
 pub(super) const GET: HostFn<String, Found> = HostFn::read_remote("golem keyvalue::cache::get");
-pub(super) const EXISTS: HostFn<String, Result<bool, String>> = HostFn::read_remote("golem keyvalue::cache::exists");
-pub(super) const SET: HostFn<Written, Result<(), String>> = HostFn::write_remote("golem keyvalue::cache::set");
-pub(super) const DELETE: HostFn<String, Result<(), String>> = HostFn::write_remote("golem keyvalue::cache::delete");
-pub(super) const GET_OR_SET: HostFn<String, Found> = HostFn::read_remote("golem keyvalue::cache::get_or_set");
-pub(super) const FILL: HostFn<Written, Result<(), String>> = HostFn::write_remote("golem keyvalue::cache::fill");
+pub(super) const EXISTS: HostFn<String, Result<bool, String>> =
+    HostFn::read_remote("golem keyvalue::cache::exists");
+pub(super) const SET: HostFn<Written, Result<(), String>> =
+    HostFn::write_remote("golem keyvalue::cache::set");
+pub(super) const DELETE: HostFn<String, Result<(), String>> =
+    HostFn::write_remote("golem keyvalue::cache::delete");
+pub(super) const GET_OR_SET: HostFn<String, Found> =
+    HostFn::read_remote("golem keyvalue::cache::get_or_set");
+pub(super) const FILL: HostFn<Written, Result<(), String>> =
+    HostFn::write_remote("golem keyvalue::cache::fill");
 
 const CACHE: &str = "wasi:keyvalue/cache@0.1.0";
 /// Name space of the store that the cache is in.
@@ -83,7 +88,8 @@ async fn look_up(kv: Arc<dyn KvStore>, key: String) -> Stored<Option<Vec<u8>>> {
     if let Some(value) = unpack(&stored, now_ms()) {
         return Ok(Some(value.to_vec()));
     }
-    kv.apply(Batch::new().delete(SPACE, key.as_bytes()).if_equal(SPACE, key.as_bytes(), stored)).await?;
+    kv.apply(Batch::new().delete(SPACE, key.as_bytes()).if_equal(SPACE, key.as_bytes(), stored))
+        .await?;
     Ok(None)
 }
 
@@ -113,7 +119,12 @@ impl WorkerCtx {
         Ok(self.table.push(FutureExists(exists))?)
     }
 
-    async fn cache_set(&mut self, key: String, value: Resource<OutgoingValue>, ttl: Option<u32>) -> wasmtime::Result<Resource<FutureDone>> {
+    async fn cache_set(
+        &mut self,
+        key: String,
+        value: Resource<OutgoingValue>,
+        ttl: Option<u32>,
+    ) -> wasmtime::Result<Resource<FutureDone>> {
         let value = self.table.get(&value)?.bytes();
         let request = (key.clone(), value.len() as u64, ttl);
         let act = store(self.node.kv.clone(), key, value, ttl);
@@ -127,7 +138,10 @@ impl WorkerCtx {
         Ok(self.table.push(FutureDone(done))?)
     }
 
-    async fn cache_get_or_set(&mut self, key: String) -> wasmtime::Result<Resource<FutureGetOrSet>> {
+    async fn cache_get_or_set(
+        &mut self,
+        key: String,
+    ) -> wasmtime::Result<Resource<FutureGetOrSet>> {
         let act = look_up(self.node.kv.clone(), key.clone());
         let found = self.stored_read(&GET_OR_SET, key.clone(), act).await?;
         Ok(self.table.push(FutureGetOrSet { key, found })?)
@@ -135,7 +149,12 @@ impl WorkerCtx {
 
     /// A value that was handed out for a vacant key is complete when the guest drops it. There is
     /// nobody to tell of a failure: the key stays vacant.
-    pub(super) async fn cache_fill(&mut self, key: String, ttl: Option<u32>, value: Bytes) -> wasmtime::Result<()> {
+    pub(super) async fn cache_fill(
+        &mut self,
+        key: String,
+        ttl: Option<u32>,
+        value: Bytes,
+    ) -> wasmtime::Result<()> {
         let request = (key.clone(), value.len() as u64, ttl);
         let act = store(self.node.kv.clone(), key, value, ttl);
         if let Err(reason) = self.stored_write(&FILL, request, act).await? {
@@ -144,7 +163,10 @@ impl WorkerCtx {
         Ok(())
     }
 
-    fn cache_entry(&mut self, future: &Resource<FutureGetOrSet>) -> wasmtime::Result<Answer<Entry>> {
+    fn cache_entry(
+        &mut self,
+        future: &Resource<FutureGetOrSet>,
+    ) -> wasmtime::Result<Answer<Entry>> {
         let FutureGetOrSet { key, found } = self.table.get(future)?;
         match found.clone() {
             Ok(Some(bytes)) => Ok(Ok(Entry::Occupied(self.table.push(IncomingValue::new(bytes))?))),
@@ -156,7 +178,11 @@ impl WorkerCtx {
         }
     }
 
-    fn vacancy_fill(&mut self, vacancy: &Resource<Vacancy>, ttl: Option<u32>) -> wasmtime::Result<Resource<OutgoingValue>> {
+    fn vacancy_fill(
+        &mut self,
+        vacancy: &Resource<Vacancy>,
+        ttl: Option<u32>,
+    ) -> wasmtime::Result<Resource<OutgoingValue>> {
         let mut value = OutgoingValue::new(MAX_VALUE);
         value.vacancy = Some((self.table.get(vacancy)?.0.clone(), ttl));
         Ok(self.table.push(value)?)

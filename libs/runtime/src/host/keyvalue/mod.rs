@@ -52,7 +52,11 @@ struct Bucket(String);
 type Answer<T> = Result<T, Resource<Trace>>;
 
 fn check_name(what: &str, name: &str) -> Result<(), String> {
-    if name.len() > MAX_NAME { Err(format!("the {what} is longer than {MAX_NAME} bytes")) } else { Ok(()) }
+    if name.len() > MAX_NAME {
+        Err(format!("the {what} is longer than {MAX_NAME} bytes"))
+    } else {
+        Ok(())
+    }
 }
 
 /// What the keys of a bucket begin with in the store. No bucket's prefix is the start of another's.
@@ -80,14 +84,20 @@ impl WorkerCtx {
     }
 
     /// Makes a value resource of recorded bytes.
-    fn kv_value(&mut self, bytes: Option<Vec<u8>>) -> wasmtime::Result<Option<Resource<IncomingValue>>> {
+    fn kv_value(
+        &mut self,
+        bytes: Option<Vec<u8>>,
+    ) -> wasmtime::Result<Option<Resource<IncomingValue>>> {
         Ok(match bytes {
             Some(bytes) => Some(self.table.push(IncomingValue::new(bytes))?),
             None => None,
         })
     }
 
-    fn kv_values(&mut self, outcome: Result<Option<Vec<u8>>, String>) -> wasmtime::Result<Answer<Option<Resource<IncomingValue>>>> {
+    fn kv_values(
+        &mut self,
+        outcome: Result<Option<Vec<u8>>, String>,
+    ) -> wasmtime::Result<Answer<Option<Resource<IncomingValue>>>> {
         match outcome {
             Ok(bytes) => Ok(Ok(self.kv_value(bytes)?)),
             Err(text) => self.kv_answer(Err(text)),
@@ -151,16 +161,20 @@ fn add_types(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     });
     add_resource::<Bucket>(linker, TYPES, "bucket")?;
     add_resource::<IncomingValue>(linker, TYPES, "incoming-value")?;
-    linker.instance(TYPES)?.resource_async("outgoing-value", ResourceType::host::<OutgoingValue>(), |mut store, rep| {
-        Box::new(async move {
-            let ctx = store.data_mut();
-            let mut value = ctx.table.delete(Resource::<OutgoingValue>::new_own(rep))?;
-            match value.vacancy.take() {
-                Some((key, ttl)) => ctx.cache_fill(key, ttl, value.bytes()).await,
-                None => Ok(()),
-            }
-        })
-    })
+    linker.instance(TYPES)?.resource_async(
+        "outgoing-value",
+        ResourceType::host::<OutgoingValue>(),
+        |mut store, rep| {
+            Box::new(async move {
+                let ctx = store.data_mut();
+                let mut value = ctx.table.delete(Resource::<OutgoingValue>::new_own(rep))?;
+                match value.vacancy.take() {
+                    Some((key, ttl)) => ctx.cache_fill(key, ttl, value.bytes()).await,
+                    None => Ok(()),
+                }
+            })
+        },
+    )
 }
 
 #[cfg(test)]

@@ -60,10 +60,17 @@ enum Kind {
 }
 
 /// Defines everything that the metadata of a component links to other components.
-pub(in crate::host) fn link(linker: &mut Linker<WorkerCtx>, component: &Component, metadata: &Metadata) -> wasmtime::Result<()> {
+pub(in crate::host) fn link(
+    linker: &mut Linker<WorkerCtx>,
+    component: &Component,
+    metadata: &Metadata,
+) -> wasmtime::Result<()> {
     let ty = component.component_type();
-    for (interface, DynamicLinkedInstance::WasmRpc { target_interface_name }) in &metadata.metadata.dynamic_linking {
-        let Some((_, import)) = ty.imports(component.engine()).find(|(name, _)| name == interface) else {
+    for (interface, DynamicLinkedInstance::WasmRpc { target_interface_name }) in
+        &metadata.metadata.dynamic_linking
+    {
+        let Some((_, import)) = ty.imports(component.engine()).find(|(name, _)| name == interface)
+        else {
             // Metadata may name more than the component uses.
             continue;
         };
@@ -88,15 +95,20 @@ fn define(
         match item.ty {
             // Types that the interface uses from elsewhere are resources, too.
             ComponentItem::Resource(_) if members.get(name).is_some_and(is_future) => {
-                defined.resource(name, ResourceType::host::<FutureInvoke>(), |mut store, rep| {
-                    store.data_mut().rpc_forget(rep)
-                })?;
+                defined.resource(
+                    name,
+                    ResourceType::host::<FutureInvoke>(),
+                    |mut store, rep| store.data_mut().rpc_forget(rep),
+                )?;
             }
             ComponentItem::Resource(_) if members.contains_key(name) => {
-                defined.resource_async(name, ResourceType::host::<Stub>(), |store, rep| Box::new(drop_stub(store, rep)))?;
+                defined.resource_async(name, ResourceType::host::<Stub>(), |store, rep| {
+                    Box::new(drop_stub(store, rep))
+                })?;
             }
             ComponentItem::ComponentFunc(_) => {
-                let member = member(name, &members, targets).map_err(|e| wasmtime::format_err!("{interface}: {e}"))?;
+                let member = member(name, &members, targets)
+                    .map_err(|e| wasmtime::format_err!("{interface}: {e}"))?;
                 let member = Arc::new(member);
                 defined.func_new_async(name, move |store, ty, params, results| {
                     let member = member.clone();
@@ -137,8 +149,13 @@ fn target_of<'a>(resource: &str, targets: &'a BTreeMap<String, String>) -> (Opti
     (target, last.is_some_and(|last| last != resource))
 }
 
-fn member(name: &str, members: &Members, targets: &BTreeMap<String, String>) -> Result<Member, String> {
-    let (resource, function) = split(name).ok_or_else(|| format!("{name} is no function of a client interface"))?;
+fn member(
+    name: &str,
+    members: &Members,
+    targets: &BTreeMap<String, String>,
+) -> Result<Member, String> {
+    let (resource, function) =
+        split(name).ok_or_else(|| format!("{name} is no function of a client interface"))?;
     let known = members.get(resource).ok_or_else(|| format!("{resource} is unknown"))?;
     if is_future(known) {
         return Ok(if function == "get" { Member::Get } else { Member::Subscribe });
@@ -161,7 +178,9 @@ fn member(name: &str, members: &Members, targets: &BTreeMap<String, String>) -> 
     }
     // The plain form of a function need not be imported; a function whose own name has the prefix is
     // told by its other form, which has it twice.
-    let prefixed = |prefix: &str| function.strip_prefix(prefix).filter(|_| !known.contains(&format!("{prefix}{function}")));
+    let prefixed = |prefix: &str| {
+        function.strip_prefix(prefix).filter(|_| !known.contains(&format!("{prefix}{function}")))
+    };
     let (function, kind) = match (prefixed("blocking-"), prefixed("schedule-")) {
         (Some(plain), _) => (plain, Kind::Blocking),
         (None, Some(plain)) => (plain, Kind::Scheduled),
@@ -182,8 +201,11 @@ impl StubHandles<'_> {
         let stub = Resource::<Stub>::try_from_resource_any(resource, &mut self.store)?;
         let table = &mut self.store.data_mut().table;
         // An owned resource goes over to the callee: it is not dropped here.
-        let handle = if owned { table.delete(stub)?.handle } else { table.get(&stub)?.handle.clone() };
-        handle.ok_or_else(|| wasmtime::format_err!("only resources of other workers can be passed to them"))
+        let handle =
+            if owned { table.delete(stub)?.handle } else { table.get(&stub)?.handle.clone() };
+        handle.ok_or_else(|| {
+            wasmtime::format_err!("only resources of other workers can be passed to them")
+        })
     }
 }
 
@@ -206,9 +228,14 @@ impl Handles for StubHandles<'_> {
     }
 }
 
-fn lift_all(mut store: StoreContextMut<'_, WorkerCtx>, types: &[Type], vals: &[Val]) -> wasmtime::Result<Vec<Value>> {
+fn lift_all(
+    mut store: StoreContextMut<'_, WorkerCtx>,
+    types: &[Type],
+    vals: &[Val],
+) -> wasmtime::Result<Vec<Value>> {
     let mut handles = StubHandles { store: store.as_context_mut(), failed: None };
-    let values: Result<Vec<Value>, String> = types.iter().zip(vals).map(|(ty, val)| vals::lift(ty, val.clone(), &mut handles)).collect();
+    let values: Result<Vec<Value>, String> =
+        types.iter().zip(vals).map(|(ty, val)| vals::lift(ty, val.clone(), &mut handles)).collect();
     match handles.failed {
         Some(error) => Err(wasmtime::Error::msg(error)),
         None => values.map_err(wasmtime::Error::msg),
@@ -216,9 +243,17 @@ fn lift_all(mut store: StoreContextMut<'_, WorkerCtx>, types: &[Type], vals: &[V
 }
 
 /// The one result of a call, in the type that the guest declares.
-fn lower_result(mut store: StoreContextMut<'_, WorkerCtx>, ty: &Type, value: Value) -> wasmtime::Result<Val> {
+fn lower_result(
+    mut store: StoreContextMut<'_, WorkerCtx>,
+    ty: &Type,
+    value: Value,
+) -> wasmtime::Result<Val> {
     let mismatches = emet_values::check(ty, &value);
-    wasmtime::ensure!(mismatches.is_empty(), "the result of the call is of another type: {}", mismatches.join("; "));
+    wasmtime::ensure!(
+        mismatches.is_empty(),
+        "the result of the call is of another type: {}",
+        mismatches.join("; ")
+    );
     let mut handles = StubHandles { store: store.as_context_mut(), failed: None };
     vals::lower(ty, value, &mut handles).map_err(wasmtime::Error::msg)
 }
@@ -254,7 +289,9 @@ async fn call(
             let rpc = connect(&mut store, params).await?;
             Some(push(&mut store, Stub { rpc, handle: None, on_drop: None })?)
         }
-        Member::Construct { constructor, on_drop } => Some(construct(&mut store, ty, params, constructor, on_drop).await?),
+        Member::Construct { constructor, on_drop } => {
+            Some(construct(&mut store, ty, params, constructor, on_drop).await?)
+        }
         Member::Subscribe => {
             let future = this::<FutureInvoke>(&mut store, params)?;
             let pollable = store.data_mut().rpc_subscribe(future)?;
@@ -269,26 +306,40 @@ async fn call(
     Ok(())
 }
 
-fn push<T: Send + 'static>(store: &mut StoreContextMut<'_, WorkerCtx>, value: T) -> wasmtime::Result<Val> {
+fn push<T: Send + 'static>(
+    store: &mut StoreContextMut<'_, WorkerCtx>,
+    value: T,
+) -> wasmtime::Result<Val> {
     let resource = store.data_mut().table.push(value)?;
     Ok(Val::Resource(resource.try_into_resource_any(&mut *store)?))
 }
 
-fn this<T: 'static>(store: &mut StoreContextMut<'_, WorkerCtx>, params: &[Val]) -> wasmtime::Result<Resource<T>> {
+fn this<T: 'static>(
+    store: &mut StoreContextMut<'_, WorkerCtx>,
+    params: &[Val],
+) -> wasmtime::Result<Resource<T>> {
     match params.first() {
-        Some(Val::Resource(resource)) => Resource::<T>::try_from_resource_any(*resource, &mut *store),
+        Some(Val::Resource(resource)) => {
+            Resource::<T>::try_from_resource_any(*resource, &mut *store)
+        }
         _ => wasmtime::bail!("the function needs its resource"),
     }
 }
 
 /// The worker that the first parameter of a constructor names: by a URI, or by component and name.
-async fn connect(store: &mut StoreContextMut<'_, WorkerCtx>, params: &[Val]) -> wasmtime::Result<Rpc> {
-    let Some(Val::Record(fields)) = params.first() else { wasmtime::bail!("the first parameter of a constructor names the worker") };
+async fn connect(
+    store: &mut StoreContextMut<'_, WorkerCtx>,
+    params: &[Val],
+) -> wasmtime::Result<Rpc> {
+    let Some(Val::Record(fields)) = params.first() else {
+        wasmtime::bail!("the first parameter of a constructor names the worker")
+    };
     let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value);
     match (field("value"), field("component-id"), field("worker-name")) {
         (Some(Val::String(uri)), _, _) => store.data_mut().rpc_by_uri(uri).await,
         (_, Some(component), Some(Val::String(name))) => {
-            let component = component_id(component).ok_or_else(|| wasmtime::format_err!("the worker's component is malformed"))?;
+            let component = component_id(component)
+                .ok_or_else(|| wasmtime::format_err!("the worker's component is malformed"))?;
             Ok(Rpc::new(component, name.clone()))
         }
         _ => wasmtime::bail!("the first parameter of a constructor names the worker"),
@@ -299,7 +350,9 @@ fn component_id(component: &Val) -> Option<ComponentId> {
     let inner = |val: &Val| if let Val::Record(fields) = val { Some(fields.clone()) } else { None };
     let (_, uuid) = inner(component)?.into_iter().next()?;
     match inner(&uuid)?.as_slice() {
-        [(_, Val::U64(high)), (_, Val::U64(low))] => Some(ComponentId(Uuid::from_u64_pair(*high, *low))),
+        [(_, Val::U64(high)), (_, Val::U64(low))] => {
+            Some(ComponentId(Uuid::from_u64_pair(*high, *low)))
+        }
         _ => None,
     }
 }
@@ -317,21 +370,33 @@ async fn construct(
     on_drop: &Arc<str>,
 ) -> wasmtime::Result<Val> {
     let rpc = connect(store, params).await?;
-    let values = lift_all(store.as_context_mut(), &parameter_types(ty, 1)?, params.get(1..).unwrap_or_default())?;
+    let values = lift_all(
+        store.as_context_mut(),
+        &parameter_types(ty, 1)?,
+        params.get(1..).unwrap_or_default(),
+    )?;
     let made = store.data_mut().rpc_call(&rpc, constructor.to_owned(), values).await?;
     match made.map(only_result).map_err(|e| failed(constructor, e))? {
-        Some(Value::Handle { uri, resource_id }) => {
-            push(store, Stub { rpc, handle: Some((uri, resource_id)), on_drop: Some(on_drop.clone()) })
-        }
+        Some(Value::Handle { uri, resource_id }) => push(
+            store,
+            Stub { rpc, handle: Some((uri, resource_id)), on_drop: Some(on_drop.clone()) },
+        ),
         _ => wasmtime::bail!("{constructor} did not return a resource"),
     }
 }
 
-async fn get(store: &mut StoreContextMut<'_, WorkerCtx>, ty: &ComponentFunc, params: &[Val]) -> wasmtime::Result<Val> {
+async fn get(
+    store: &mut StoreContextMut<'_, WorkerCtx>,
+    ty: &ComponentFunc,
+    params: &[Val],
+) -> wasmtime::Result<Val> {
     let future = this::<FutureInvoke>(store, params)?;
-    let Some(answer) = store.data_mut().rpc_get(&future).await? else { return Ok(Val::Option(None)) };
+    let Some(answer) = store.data_mut().rpc_get(&future).await? else {
+        return Ok(Val::Option(None));
+    };
     let value = answer.map_err(|e| failed("a function of another worker", e))?;
-    let declared = ty.results().next().ok_or_else(|| wasmtime::format_err!("get returns nothing"))?;
+    let declared =
+        ty.results().next().ok_or_else(|| wasmtime::format_err!("get returns nothing"))?;
     let declared = vals::type_of(&declared).map_err(wasmtime::Error::msg)?;
     lower_result(store.as_context_mut(), &declared, Value::Option(only_result(value).map(Box::new)))
 }
@@ -345,18 +410,23 @@ async fn remote(
 ) -> wasmtime::Result<Option<Val>> {
     let stub = this::<Stub>(store, params)?;
     let Stub { rpc, handle, .. } = store.data_mut().table.get(&stub)?;
-    let (rpc, handle) = (rpc.clone(), handle.clone().map(|(uri, resource_id)| Value::Handle { uri, resource_id }));
+    let (rpc, handle) =
+        (rpc.clone(), handle.clone().map(|(uri, resource_id)| Value::Handle { uri, resource_id }));
     let mut given = params.get(1..).unwrap_or_default();
     let at = match (kind, given.split_last()) {
         (Kind::Scheduled, Some((at, rest))) => {
             given = rest;
-            Some(datetime(at).ok_or_else(|| wasmtime::format_err!("the last parameter is no time"))?)
+            Some(
+                datetime(at)
+                    .ok_or_else(|| wasmtime::format_err!("the last parameter is no time"))?,
+            )
         }
         _ => None,
     };
     let values = lift_all(store.as_context_mut(), &parameter_types(ty, 1)?, given)?;
     let values = handle.into_iter().chain(values).collect();
-    let (ctx, function, has_result) = (store.data_mut(), function.to_owned(), ty.results().len() > 0);
+    let (ctx, function, has_result) =
+        (store.data_mut(), function.to_owned(), ty.results().len() > 0);
     match (kind, at) {
         (Kind::Scheduled, Some(at)) => {
             let id = ctx.rpc_schedule(&rpc, at, function, values).await?;
@@ -375,7 +445,8 @@ async fn remote(
             let value = answer.map_err(|e| failed(&function, e))?;
             let Some(declared) = ty.results().next() else { return Ok(None) };
             let declared = vals::type_of(&declared).map_err(wasmtime::Error::msg)?;
-            let value = only_result(value).ok_or_else(|| wasmtime::format_err!("{function} returned nothing"))?;
+            let value = only_result(value)
+                .ok_or_else(|| wasmtime::format_err!("{function} returned nothing"))?;
             lower_result(store.as_context_mut(), &declared, value).map(Some)
         }
     }
@@ -384,7 +455,9 @@ async fn remote(
 fn datetime(val: &Val) -> Option<Datetime> {
     let Val::Record(fields) = val else { return None };
     match fields.as_slice() {
-        [(_, Val::U64(seconds)), (_, Val::U32(nanoseconds))] => Some(Datetime { seconds: *seconds, nanoseconds: *nanoseconds }),
+        [(_, Val::U64(seconds)), (_, Val::U32(nanoseconds))] => {
+            Some(Datetime { seconds: *seconds, nanoseconds: *nanoseconds })
+        }
         _ => None,
     }
 }
@@ -393,8 +466,12 @@ fn datetime(val: &Val) -> Option<Datetime> {
 async fn drop_stub(mut store: StoreContextMut<'_, WorkerCtx>, rep: u32) -> wasmtime::Result<()> {
     let ctx = store.data_mut();
     let stub = ctx.table.delete(Resource::<Stub>::new_own(rep))?;
-    let (Some((uri, resource_id)), Some(function)) = (stub.handle, stub.on_drop) else { return Ok(()) };
-    let dropped = ctx.rpc_call(&stub.rpc, function.to_string(), vec![Value::Handle { uri, resource_id }]).await?;
+    let (Some((uri, resource_id)), Some(function)) = (stub.handle, stub.on_drop) else {
+        return Ok(());
+    };
+    let dropped = ctx
+        .rpc_call(&stub.rpc, function.to_string(), vec![Value::Handle { uri, resource_id }])
+        .await?;
     dropped.map(drop).map_err(|e| failed(&function, e))
 }
 
@@ -404,10 +481,20 @@ mod tests {
 
     fn shop() -> (Members, BTreeMap<String, String>) {
         let names = [
-            "[constructor]api", "[method]api.add", "[method]api.blocking-add", "[method]api.schedule-add", "[method]api.blocking-plan",
-            "[method]api.blocking-blocking-plan", "[method]shop.blocking-only",
-            "[constructor]cart", "[method]cart.total", "[method]cart.blocking-total", "[constructor]shop", "[method]shop.run",
-            "[method]future-add-result.subscribe", "[method]future-add-result.get",
+            "[constructor]api",
+            "[method]api.add",
+            "[method]api.blocking-add",
+            "[method]api.schedule-add",
+            "[method]api.blocking-plan",
+            "[method]api.blocking-blocking-plan",
+            "[method]shop.blocking-only",
+            "[constructor]cart",
+            "[method]cart.total",
+            "[method]cart.blocking-total",
+            "[constructor]shop",
+            "[method]shop.run",
+            "[method]future-add-result.subscribe",
+            "[method]future-add-result.get",
         ];
         let targets = [("api", "shop:cart/api@1.0.0"), ("cart", "shop:cart/api@1.0.0")];
         (members(names.into_iter()), targets.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
@@ -421,12 +508,18 @@ mod tests {
             ("[method]api.blocking-add", "shop:cart/api@1.0.0.{add}", Kind::Blocking),
             ("[method]api.schedule-add", "shop:cart/api@1.0.0.{add}", Kind::Scheduled),
             ("[method]api.blocking-plan", "shop:cart/api@1.0.0.{blocking-plan}", Kind::Later),
-            ("[method]cart.blocking-total", "shop:cart/api@1.0.0.{[method]cart.total}", Kind::Blocking),
+            (
+                "[method]cart.blocking-total",
+                "shop:cart/api@1.0.0.{[method]cart.total}",
+                Kind::Blocking,
+            ),
             ("[method]shop.run", "run", Kind::Later),
             ("[method]shop.blocking-only", "only", Kind::Blocking),
         ] {
             match member(name, &members, &targets) {
-                Ok(Member::Call { function: f, kind: k }) => assert_eq!((f.as_str(), k), (function, kind), "{name}"),
+                Ok(Member::Call { function: f, kind: k }) => {
+                    assert_eq!((f.as_str(), k), (function, kind), "{name}")
+                }
                 _ => panic!("{name} is no call"),
             }
         }
@@ -437,8 +530,14 @@ mod tests {
         let (members, targets) = shop();
         assert!(matches!(member("[constructor]api", &members, &targets), Ok(Member::Connect)));
         assert!(matches!(member("[constructor]shop", &members, &targets), Ok(Member::Connect)));
-        assert!(matches!(member("[constructor]cart", &members, &targets), Ok(Member::Construct { .. })));
-        assert!(matches!(member("[method]future-add-result.get", &members, &targets), Ok(Member::Get)));
+        assert!(matches!(
+            member("[constructor]cart", &members, &targets),
+            Ok(Member::Construct { .. })
+        ));
+        assert!(matches!(
+            member("[method]future-add-result.get", &members, &targets),
+            Ok(Member::Get)
+        ));
         assert!(member("plain", &members, &targets).is_err());
     }
 }

@@ -13,14 +13,14 @@ use super::functions;
 use super::golem::{WitUri, WitUuid, WitWorkerId};
 use crate::WorkerCtx;
 pub(crate) use calls::Rpc;
-pub use cycles::Waits;
-pub use under_way::UnderWay;
-pub use waiting::Waiting;
 use calls::{Answer, CancellationToken, FutureInvoke};
+pub use cycles::Waits;
 use emet_model::{ComponentId, WorkerId};
 use emet_values::Value;
 use types::{RpcError, WitType, WitValue};
+pub use under_way::UnderWay;
 use uuid::Uuid;
+pub use waiting::Waiting;
 
 pub(super) use types::ValueAndType;
 use wasmtime::component::{Linker, Resource, ResourceType};
@@ -116,10 +116,21 @@ fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<
     types.resource("wasm-rpc", ResourceType::host::<Rpc>(), |mut store, rep| {
         store.data_mut().table.delete(Resource::<Rpc>::new_own(rep)).map(drop).map_err(Into::into)
     })?;
-    types.resource("future-invoke-result", ResourceType::host::<FutureInvoke>(), |mut store, rep| {
-        store.data_mut().rpc_forget(rep)
-    })?;
-    types.resource("cancellation-token", ResourceType::host::<CancellationToken>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<CancellationToken>::new_own(rep)).map(drop).map_err(Into::into)
-    })
+    types.resource(
+        "future-invoke-result",
+        ResourceType::host::<FutureInvoke>(),
+        |mut store, rep| store.data_mut().rpc_forget(rep),
+    )?;
+    types.resource(
+        "cancellation-token",
+        ResourceType::host::<CancellationToken>(),
+        |mut store, rep| {
+            store
+                .data_mut()
+                .table
+                .delete(Resource::<CancellationToken>::new_own(rep))
+                .map(drop)
+                .map_err(Into::into)
+        },
+    )
 }

@@ -2,8 +2,8 @@
 
 use crate::host::golem::WitUri;
 use emet_model::WorkerError;
-use emet_values::tree::{WitNode, WitValueTree};
 use emet_values::Value;
+use emet_values::tree::{WitNode, WitValueTree};
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 #[derive(Clone, Debug, ComponentType, Lift, Lower)]
@@ -234,7 +234,9 @@ impl From<WorkerError> for RpcError {
             | E::InvalidShardId { .. }
             | E::ShardingNotReady => Self::Protocol(text),
             E::WorkerAlreadyExists { .. } | E::InvalidAccount => Self::Denied(text),
-            E::WorkerNotFound { .. } | E::GetLatestVersionOfComponentFailed { .. } => Self::NotFound(text),
+            E::WorkerNotFound { .. } | E::GetLatestVersionOfComponentFailed { .. } => {
+                Self::NotFound(text)
+            }
             // What the target says to a call that reached it, and what happened in it.
             E::InvalidRequest { .. }
             | E::ParamTypeMismatch { .. }
@@ -307,7 +309,13 @@ mod tests {
             (E::ParamTypeMismatch { details: text() }, 3),
             (E::ValueMismatch { details: text() }, 3),
             (E::WorkerCreationFailed { worker_id: worker_id(), details: text() }, 3),
-            (E::FailedToResumeWorker { worker_id: worker_id(), reason: Box::new(E::InvalidAccount) }, 3),
+            (
+                E::FailedToResumeWorker {
+                    worker_id: worker_id(),
+                    reason: Box::new(E::InvalidAccount),
+                },
+                3,
+            ),
             (E::ComponentDownloadFailed { component_id: version(), reason: text() }, 3),
             (E::ComponentParseFailed { component_id: version(), reason: text() }, 3),
             (E::InitialComponentFileDownloadFailed { path: text(), reason: text() }, 3),
@@ -325,7 +333,11 @@ mod tests {
             let text = error.to_string();
             let recorded = RecordedError::from(RpcError::from(error));
             assert_eq!(recorded, (kind, text));
-            assert_eq!(RecordedError::from(RpcError::from(recorded.clone())), recorded, "it is replayed as it was");
+            assert_eq!(
+                RecordedError::from(RpcError::from(recorded.clone())),
+                recorded,
+                "it is replayed as it was"
+            );
         }
     }
 }

@@ -25,7 +25,8 @@ type PageEnd = Option<(u64, u64, u64)>;
 type Page = (String, u64);
 
 const GET_NEXT: HostFn<Page, PageEnd> = HostFn::read_remote("golem::api::get_oplog::get_next");
-const SEARCH_NEXT: HostFn<Page, PageEnd> = HostFn::read_remote("golem::api::search_oplog::get_next");
+const SEARCH_NEXT: HostFn<Page, PageEnd> =
+    HostFn::read_remote("golem::api::search_oplog::get_next");
 
 pub(super) const FUNCTIONS: &[&dyn HostFnInfo] = &[&GET_NEXT, &SEARCH_NEXT];
 
@@ -45,7 +46,14 @@ struct Reading {
 
 impl Reading {
     fn new(worker: WorkerId, start: u64, query: Option<String>) -> Self {
-        Self { worker, query, next: Some(OplogPosition { next_oplog_index: start.max(1), current_component_version: 0 }) }
+        Self {
+            worker,
+            query,
+            next: Some(OplogPosition {
+                next_oplog_index: start.max(1),
+                current_component_version: 0,
+            }),
+        }
     }
 }
 
@@ -80,9 +88,13 @@ impl WorkerCtx {
                 page.next = Some(OplogPosition { next_oplog_index, current_component_version });
             }
             None => {
-                let end = page.next.map(|n| (n.next_oplog_index, n.current_component_version, page.entries.len() as u64));
+                let end = page.next.map(|n| {
+                    (n.next_oplog_index, n.current_component_version, page.entries.len() as u64)
+                });
                 let end = end.filter(|_| !page.entries.is_empty());
-                self.journal.record(function, (worker.to_string(), position.next_oplog_index), &end).await?;
+                self.journal
+                    .record(function, (worker.to_string(), position.next_oplog_index), &end)
+                    .await?;
             }
         }
         Ok((!page.entries.is_empty()).then_some(page))
@@ -98,11 +110,19 @@ fn refusal(error: WorkerError) -> wasmtime::Error {
 }
 
 /// What a `get-next` returns, in the type that the guest declares for it.
-fn answer(ty: &types::ComponentFunc, page: Option<OplogPage>, with_index: bool) -> Result<Val, String> {
+fn answer(
+    ty: &types::ComponentFunc,
+    page: Option<OplogPage>,
+    with_index: bool,
+) -> Result<Val, String> {
     let declared = ty.results().next().ok_or("get-next has no result")?;
     let declared = vals::type_of(&declared)?;
-    let Type::Option(list) = &declared else { return Err("get-next does not return an option".into()) };
-    let Type::List(item) = list.as_ref() else { return Err("get-next does not return a list".into()) };
+    let Type::Option(list) = &declared else {
+        return Err("get-next does not return an option".into());
+    };
+    let Type::List(item) = list.as_ref() else {
+        return Err("get-next does not return a list".into());
+    };
     let entry_type = match (item.as_ref(), with_index) {
         (Type::Tuple(items), true) => items.get(1).ok_or("get-next returns no entries")?,
         (entry, _) => entry,
@@ -110,7 +130,8 @@ fn answer(ty: &types::ComponentFunc, page: Option<OplogPage>, with_index: bool) 
     let value = match page {
         None => Value::none(),
         Some(page) => {
-            let entries = page.entries.iter().map(|entry| entry_value(entry_type, entry, with_index));
+            let entries =
+                page.entries.iter().map(|entry| entry_value(entry_type, entry, with_index));
             Value::some(Value::List(entries.collect::<Result<_, _>>()?))
         }
     };
@@ -119,7 +140,8 @@ fn answer(ty: &types::ComponentFunc, page: Option<OplogPage>, with_index: bool) 
 
 fn entry_value(ty: &Type, entry: &PublicOplogEntry, with_index: bool) -> Result<Value, String> {
     let shaped = shape::entry(&entry.entry, ty);
-    let value = json::decode(ty, &shaped).map_err(|e| format!("oplog entry {}: {}", entry.oplog_index, e.join("; ")))?;
+    let value = json::decode(ty, &shaped)
+        .map_err(|e| format!("oplog entry {}: {}", entry.oplog_index, e.join("; ")))?;
     Ok(if with_index { Value::Tuple(vec![Value::U64(entry.oplog_index), value]) } else { value })
 }
 
@@ -131,7 +153,9 @@ async fn get_next<T: Send + Sync + 'static>(
     function: &HostFn<Page, PageEnd>,
     reading: fn(&mut T) -> &mut Reading,
 ) -> wasmtime::Result<()> {
-    let Some(Val::Resource(handle)) = params.first() else { wasmtime::bail!("get-next needs its resource") };
+    let Some(Val::Resource(handle)) = params.first() else {
+        wasmtime::bail!("get-next needs its resource")
+    };
     let handle = Resource::<T>::try_from_resource_any(*handle, &mut store)?;
     let ctx = store.data_mut();
     let found = reading(ctx.table.get_mut(&handle)?);
@@ -165,9 +189,19 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
         Box::new(get_next::<SearchOplog>(store, ty, params, results, &SEARCH_NEXT, |r| &mut r.0))
     })?;
     interface.resource("get-oplog", ResourceType::host::<GetOplog>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<GetOplog>::new_own(rep)).map(drop).map_err(Into::into)
+        store
+            .data_mut()
+            .table
+            .delete(Resource::<GetOplog>::new_own(rep))
+            .map(drop)
+            .map_err(Into::into)
     })?;
     interface.resource("search-oplog", ResourceType::host::<SearchOplog>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<SearchOplog>::new_own(rep)).map(drop).map_err(Into::into)
+        store
+            .data_mut()
+            .table
+            .delete(Resource::<SearchOplog>::new_own(rep))
+            .map(drop)
+            .map_err(Into::into)
     })
 }

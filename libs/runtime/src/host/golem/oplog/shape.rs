@@ -39,7 +39,9 @@ fn kebab(name: &str) -> String {
 /// The fields of the case's record beside its time; none for cases that carry a time only.
 fn fields(kind: &str, public: &Json) -> Option<Map<String, Json>> {
     let get = |key: &str| public.get(key).cloned().unwrap_or(Json::Null);
-    let same = |keys: &[&str]| keys.iter().map(|key| (key.replace('_', "-"), get(key))).collect::<Map<_, _>>();
+    let same = |keys: &[&str]| {
+        keys.iter().map(|key| (key.replace('_', "-"), get(key))).collect::<Map<_, _>>()
+    };
     let json = match kind {
         "Create" => return Some(create(public)),
         "ImportedFunctionInvoked" => json!({
@@ -56,14 +58,18 @@ fn fields(kind: &str, public: &Json) -> Option<Map<String, Json>> {
             "trace-states": public.get("trace_states").cloned().unwrap_or_else(|| json!([])),
             "invocation-context": [],
         }),
-        "ExportedFunctionCompleted" => json!({ "response": wit_value(public.get("response")), "consumed-fuel": get("consumed_fuel") }),
+        "ExportedFunctionCompleted" => {
+            json!({ "response": wit_value(public.get("response")), "consumed-fuel": get("consumed_fuel") })
+        }
         "Error" => return Some(same(&["error"])),
         "Jump" => return Some(region(public.get("jump"))),
         "Revert" => return Some(region(public.get("dropped_region"))),
         "ChangeRetryPolicy" => json!({ "retry-policy": policy(public.get("new_policy")) }),
         "EndAtomicRegion" | "EndRemoteWrite" => return Some(same(&["begin_index"])),
         "PendingWorkerInvocation" => json!({ "invocation": invocation(public.get("invocation")) }),
-        "PendingUpdate" => json!({ "target-version": get("target_version"), "update-description": update(public.get("description")) }),
+        "PendingUpdate" => {
+            json!({ "target-version": get("target_version"), "update-description": update(public.get("description")) })
+        }
         "SuccessfulUpdate" => json!({
             "target-version": get("target_version"), "new-component-size": get("new_component_size"), "new-active-plugins": [],
         }),
@@ -86,7 +92,9 @@ fn fields(kind: &str, public: &Json) -> Option<Map<String, Json>> {
             "attributes": attributes(public.get("attributes")),
         }),
         "FinishSpan" => return Some(same(&["span_id"])),
-        "SetSpanAttribute" => json!({ "span-id": get("span_id"), "key": get("key"), "value": { "string": get("value") } }),
+        "SetSpanAttribute" => {
+            json!({ "span-id": get("span_id"), "key": get("key"), "value": { "string": get("value") } })
+        }
         _ => return None,
     };
     json.as_object().cloned()
@@ -99,7 +107,11 @@ fn create(public: &Json) -> Map<String, Json> {
         ("worker-id", worker_id(public.get("worker_id"))),
         ("component-version", get("component_version")),
         ("args", get("args")),
-        ("env", env.map(|env| env.iter().map(|(k, v)| json!([k, v])).collect()).unwrap_or_else(|| json!([]))),
+        (
+            "env",
+            env.map(|env| env.iter().map(|(k, v)| json!([k, v])).collect())
+                .unwrap_or_else(|| json!([])),
+        ),
         ("account-id", json!({ "value": get("account_id") })),
         ("parent", worker_id(public.get("parent"))),
         ("component-size", get("component_size")),
@@ -116,7 +128,9 @@ fn datetime(time: Option<&Json>) -> Json {
 }
 
 fn worker_id(id: Option<&Json>) -> Json {
-    let Some(id) = id.and_then(|id| serde_json::from_value::<WorkerId>(id.clone()).ok()) else { return Json::Null };
+    let Some(id) = id.and_then(|id| serde_json::from_value::<WorkerId>(id.clone()).ok()) else {
+        return Json::Null;
+    };
     let (high, low) = id.component_id.0.as_u64_pair();
     json!({ "component-id": { "uuid": { "high-bits": high, "low-bits": low } }, "worker-name": id.worker_name })
 }
@@ -186,14 +200,21 @@ fn parse_duration(text: &str) -> Option<u64> {
 }
 
 fn wit_values(values: Option<&Json>) -> Json {
-    values.and_then(Json::as_array).into_iter().flatten().map(|value| wit_value(Some(value))).collect()
+    values
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .map(|value| wit_value(Some(value)))
+        .collect()
 }
 
 /// A typed value as nodes. A query of an oplog must never fail: what cannot be shown as nodes is
 /// shown as text.
 fn wit_value(typed: Option<&Json>) -> Json {
-    let value = typed.and_then(|t| serde_json::from_value::<TypedValue>(t.clone()).ok()).map(|t| t.value);
-    let value = value.unwrap_or_else(|| Value::String(typed.map(Json::to_string).unwrap_or_default()));
+    let value =
+        typed.and_then(|t| serde_json::from_value::<TypedValue>(t.clone()).ok()).map(|t| t.value);
+    let value =
+        value.unwrap_or_else(|| Value::String(typed.map(Json::to_string).unwrap_or_default()));
     let tree = WitValueTree::from_value(&value);
     let nodes = tree.map_or_else(|error| vec![WitNode::String(error.to_string())], |tree| tree.0);
     json!({ "nodes": nodes.into_iter().map(node).collect::<Vec<_>>() })
