@@ -5,14 +5,14 @@ use crate::checkpoints::Checkpoints;
 use crate::ownership::Ownership;
 use crate::timers::Timers;
 use crate::{calls, metadata};
-use emet_api::{Caller, Components, Invocation as ApiInvocation, Target, Workers};
+use emet_api::{Awaited, Caller, Components, Invocation as ApiInvocation, Target, Workers};
 use emet_engine::Cause;
 use emet_model::{
     Component, ComponentId, IdempotencyKey, VersionedComponentId, WorkerError, WorkerId,
     WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
-use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore};
+use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore, ResultsPlace};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
@@ -97,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) ownership: Arc<Ownership>,
     pub(crate) recovery_parallelism: usize,
     places: Arc<Semaphore>,
+    max_loaded: usize,
     ticks: AtomicU64,
     this: Weak<Shared>,
 }
@@ -155,6 +156,7 @@ impl Executor {
             known: Mutex::new(HashMap::new()),
             actors: Mutex::new(HashMap::new()),
             places: Arc::new(Semaphore::new(options.max_loaded)),
+            max_loaded: options.max_loaded,
             ticks: AtomicU64::new(0),
             ownership: ownership.clone(),
             recovery_parallelism: options.recovery_parallelism,
@@ -175,6 +177,7 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
+        self.shared.node.stopping.store(true, Ordering::SeqCst);
         let stopped = self.handles().into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
@@ -249,62 +252,76 @@ impl Shared {
                 emet_api::ComponentError::NotFound(_) => {
                     "Could not find any component with the given id".to_owned()
                 }
+                // Whether there is such a component is unknown.
+                emet_api::ComponentError::Internal(details) => {
+                    return WorkerError::Unavailable { details };
+                }
                 other => other.to_string(),
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
         })
     }
 
-    /// A place among the workers in memory, taking one from the worker that was idle longest.
-    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
-        loop {
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
-                return place;
-            }
-            self.node.memory.pressure.want();
-            let soon = tokio::time::timeout(
-                Duration::from_millis(50),
-                self.places.clone().acquire_owned(),
-            );
-            if let Ok(Ok(place)) = soon.await {
-                return place;
-            }
+    /// A place among the workers in memory. Whoever waits gets the next one in turn, which is taken
+    /// from the worker that was idle longest.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, WorkerError> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
         }
+        let _want = self.node.memory.pressure.want();
+        self.places.clone().acquire_owned().await.map_err(|_| gone())
     }
 
-    /// Makes room among the workers in memory whenever it is wanted.
+    /// Whether somebody waits for room among the workers in memory.
+    pub(crate) fn is_room_wanted(&self) -> bool {
+        self.node.memory.pressure.wanting() > 0
+    }
+
+    /// Makes room among the workers in memory whenever it is wanted: by idle workers, and by those
+    /// that wait for others. Where there are none, the next to become so goes by itself.
     async fn make_room(this: Weak<Self>) {
         let Some(node) = this.upgrade().map(|s| s.node.clone()) else { return };
+        let pressure = &node.memory.pressure;
+        let mut all_asked_in = None;
         loop {
-            node.memory.pressure.wanted().await;
+            pressure.wanted().await;
             let Some(shared) = this.upgrade() else { return };
-            shared.evict_some();
+            let (period, wanting) = (pressure.period(), pressure.wanting());
+            // As many as can be in memory were asked already, and room was wanted ever since.
+            if all_asked_in == Some(period) {
+                continue;
+            }
+            all_asked_in = (wanting >= shared.max_loaded).then_some(period);
+            let wanting = wanting.min(shared.max_loaded);
+            let evicted = shared.evict(wanting);
+            (evicted..wanting).for_each(|_| pressure.ask_one());
         }
     }
 
-    /// Asks the workers that were idle longest to leave memory. Some at a time: finding them means
-    /// looking at all.
-    fn evict_some(&self) {
+    /// Asks idle workers to leave memory, those first that were idle longest; how many there were.
+    /// A share of all goes at least: finding them means looking at all.
+    fn evict(&self, count: usize) -> usize {
         let actors = self.actors.lock();
         let loaded = actors
             .values()
             .filter_map(|slot| slot.get())
             .filter(|h| h.visible.loaded.load(Ordering::Acquire));
-        let mut count = 0;
+        let mut share = 0;
         let mut idle: Vec<_> = loaded
-            .inspect(|_| count += 1)
+            .inspect(|_| share += 1)
             .filter(|h| !h.visible.busy.load(Ordering::Acquire))
             .map(|h| (h.used.load(Ordering::Relaxed), h))
             .collect();
-        let some = idle.len().min(count / EVICTED_SHARE + 1);
-        if some < idle.len() {
-            idle.select_nth_unstable_by_key(some, |(used, _)| *used);
+        let count = count.max(share / EVICTED_SHARE);
+        if count < idle.len() {
+            idle.select_nth_unstable_by_key(count, |(used, _)| *used);
         }
-        for (_, oldest) in idle.into_iter().take(some) {
+        for (_, oldest) in idle.iter().take(count) {
             oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
             EVICTIONS.inc();
             drop(oldest.sender.send(Command::Evict));
         }
+        idle.len().min(count)
     }
 
     /// Removes an actor that has ended.
@@ -383,8 +400,12 @@ impl Shared {
         let slot = self.actors.lock().entry(worker.clone()).or_default().clone();
         let opened = slot.get_or_try_init(|| self.make(worker, epoch, making)).await;
         match opened {
-            // The shard was let go while the actor was made, and nobody has seen it yet.
-            Ok(handle) if !self.ownership.is_under(worker, epoch) => {
+            // The shard was let go while the actor was made, and nobody has seen it yet; or the node
+            // stops, and nobody waits for an actor that is made late.
+            Ok(handle)
+                if !self.ownership.is_under(worker, epoch)
+                    || self.node.stopping.load(Ordering::SeqCst) =>
+            {
                 let (done, _) = oneshot::channel();
                 handle.send(Command::Shutdown(done));
                 Err(self.no_answer(worker))
@@ -558,6 +579,42 @@ impl Shared {
             ) => Ok(()),
             other => other,
         }
+    }
+
+    /// Lets a worker go on because a call that it waited for has ended. Where that fails for now, a
+    /// durable timer does it.
+    pub(crate) async fn wake_caller(&self, worker: &WorkerId) {
+        let woken = self.ask(worker, || None, |reply| Command::Wake(Cause::Call, reply)).await;
+        let Err(error) = woken else { return };
+        // Whoever took the shard over lets it go on, and one that was deleted has nowhere to go.
+        let elsewhere =
+            self.ownership.epoch(worker).is_err() || self.node.stopping.load(Ordering::SeqCst);
+        if elsewhere || matches!(error, WorkerError::WorkerNotFound { .. }) {
+            return;
+        }
+        if let Err(error) = self.schedule_wake(worker, emet_runtime::log::now()).await {
+            tracing::error!(%worker, %error, "a worker whose call has ended cannot be woken; it goes on after a restart");
+        }
+    }
+
+    /// The calls that a worker waits for, unless it has answered the call with this key.
+    pub(crate) async fn awaited(
+        &self,
+        worker: &WorkerId,
+        key: &IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        self.ownership.epoch(worker)?;
+        let handle = self.actors.lock().get(worker).and_then(|slot| slot.get()).cloned();
+        let Some(handle) = handle else { return Ok(Vec::new()) };
+        let awaited = self.node.waits.of(worker);
+        if awaited.is_empty() {
+            return Ok(awaited);
+        }
+        // What it had answered before it began to wait tells nothing about the call.
+        let (known, place) =
+            handle.writer.with_state(|s| (s.results.contains_key(key), ResultsPlace::from(s)));
+        let answered = known || self.checkpoints.result(worker, &place, key).await?.is_some();
+        Ok(if answered { Vec::new() } else { awaited })
     }
 
     pub(crate) fn promises(&self) -> &Promises {

@@ -58,7 +58,7 @@ impl Drop for Attempt {
 fn outcome(ended: &Ended) -> &'static str {
     match ended {
         Ended::Ready | Ended::Snapshot(_) | Ended::Verified => "completed",
-        Ended::Suspended(_) => "suspended",
+        Ended::Suspended(..) => "suspended",
         Ended::Restart => "restarted",
         Ended::Exited => "exited",
         Ended::NotLoaded(_) | Ended::Failed(..) | Ended::LogFailed(_) => "failed",

@@ -1,6 +1,6 @@
 //! What is done with workers, step by step, whatever happens to the node.
 
-use crate::{Backend, Disk, Failure, Moment, Node, World};
+use crate::{Backend, Disk, Failure, Limits, Moment, Node, World};
 use emet_api::Workers;
 use emet_model::{ComponentId, PromiseId, UpdateMode, WorkerError, WorkerId, WorkerStatus};
 use serde_json::Value;
@@ -16,6 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Step {
     /// An awaited invocation; its key is the number of the step.
     Call(&'static str, &'static str, Value),
+    /// An awaited call of another worker, which must succeed; how, depends on the crash.
+    Delivered(&'static str, &'static str, Value),
+    /// Waits until a function, which changes nothing, answers a value.
+    Until(&'static str, &'static str, Value),
+    /// So many invocations of the worker have completed, no matter who made them.
+    Completed(&'static str, usize),
     /// The same without looking at the answer, for functions whose failure is part of the scenario.
     Attempt(&'static str, &'static str, Value),
     /// An invocation that is not awaited.
@@ -24,6 +30,8 @@ pub enum Step {
     Update(&'static str, u64, UpdateMode),
     /// Completes the promise whose id an earlier step, given by its number, has returned.
     Complete(usize, &'static [u8]),
+    /// Stops the node in an orderly way, and starts it again.
+    Stop,
     /// Waits until the worker has nothing to do.
     Settle(&'static str),
 }
@@ -37,6 +45,8 @@ pub struct Scenario {
     pub guests: Vec<Vec<&'static str>>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+    /// Of the node.
+    pub limits: Limits,
 }
 
 /// What came of a scenario.
@@ -70,7 +80,7 @@ impl Scenario {
         crash: Option<(u64, Moment)>,
     ) -> Result<Outcome, Failure> {
         let disk = shared.fresh(backend)?;
-        let node = Node::start(&disk, crash)?;
+        let node = Node::start(&disk, self.limits, crash)?;
         let mut components = BTreeMap::new();
         for versions in &self.guests {
             let [first, later @ ..] = versions.as_slice() else {
@@ -106,12 +116,23 @@ impl Run<'_> {
         let Some(step) = self.scenario.steps.get(number).cloned() else { return Ok(()) };
         match step {
             Step::Call(worker, function, parameters) => {
-                let answer = self.call(worker, function, parameters, number).await?;
+                let answer = self.call(worker, function, parameters, number.to_string()).await?;
                 let answer = answer.map_err(|e| format!("{function}: {e}"))?;
                 self.answers.insert(number, answer);
             }
+            Step::Delivered(worker, function, parameters) => {
+                let answer = self.call(worker, function, parameters, number.to_string()).await?;
+                let answer = answer.map_err(|e| format!("{function}: {e}"))?;
+                if answer.get("ok").is_none() {
+                    return Err(format!("{function} answered {answer}").into());
+                }
+            }
+            Step::Until(worker, function, value) => {
+                self.until(worker, function, &value, number).await?
+            }
+            Step::Completed(worker, count) => self.completed(worker, count).await?,
             Step::Attempt(worker, function, parameters) => {
-                drop(self.call(worker, function, parameters, number).await?)
+                drop(self.call(worker, function, parameters, number.to_string()).await?)
             }
             Step::Send(worker, function, parameters) => {
                 self.send(worker, function, parameters, number).await?
@@ -119,6 +140,7 @@ impl Run<'_> {
             Step::Update(worker, version, mode) => self.update(worker, version, mode).await?,
             Step::Complete(promise, data) => self.complete(promise, data).await?,
             Step::Settle(worker) => self.settle(worker).await?,
+            Step::Stop => self.stop().await?,
         }
         Ok(())
     }
@@ -133,7 +155,7 @@ impl Run<'_> {
                 (step, self.answers.get(&number).cloned())
             {
                 let again = self
-                    .call(worker, function, parameters, number)
+                    .call(worker, function, parameters, number.to_string())
                     .await?
                     .map_err(|e| format!("asked again: {e}"))?;
                 if again != before {
@@ -157,8 +179,14 @@ impl Run<'_> {
         if self.deaths > 2 {
             return Err("the node died more often than it was told to".into());
         }
-        let next = Node::start(&self.disk, None)?;
+        let next = Node::start(&self.disk, self.scenario.limits, None)?;
         std::mem::replace(&mut self.node, next).end().await;
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), Failure> {
+        self.node.workers().shutdown().await;
+        self.node = Node::start(&self.disk, self.scenario.limits, None)?;
         Ok(())
     }
 
@@ -205,11 +233,10 @@ impl Run<'_> {
         worker: &str,
         function: &str,
         parameters: Value,
-        key: usize,
+        key: String,
     ) -> Result<Result<Value, WorkerError>, Failure> {
         let worker = self.worker(worker)?;
         let parameters = self.filled(&parameters)?;
-        let key = key.to_string();
         loop {
             let call = self.node.call(&worker, function, &parameters, &key);
             let Ok(answer) = tokio::time::timeout(PATIENCE, call).await else {
@@ -256,6 +283,49 @@ impl Run<'_> {
         loop {
             match self.node.send(&worker, function, &parameters, &key.to_string()).await {
                 Some(accepted) => return Ok(accepted?),
+                None => self.restart().await?,
+            }
+        }
+    }
+
+    async fn until(
+        &mut self,
+        worker: &str,
+        function: &str,
+        value: &Value,
+        number: usize,
+    ) -> Result<(), Failure> {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        for attempt in 0.. {
+            let key = format!("{number}-{attempt}");
+            let answer = self.call(worker, function, Value::Array(Vec::new()), key).await?;
+            if answer.as_ref() == Ok(value) {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > until {
+                return Err(format!("{function} answers {answer:?}, not {value}").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn completed(&mut self, worker: &str, count: usize) -> Result<(), Failure> {
+        let worker = self.worker(worker)?;
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.node.completed(&worker).await {
+                Some(Ok(found)) if found == count => return Ok(()),
+                // What is shown to be done is durable a little later.
+                Some(Ok(found)) if found < count && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(2)).await
+                }
+                Some(found) => {
+                    return Err(format!(
+                        "{worker} has completed {found:?} invocations, not {count}"
+                    )
+                    .into());
+                }
                 None => self.restart().await?,
             }
         }

@@ -23,13 +23,15 @@ use emet_model::{
     ComponentType, ComponentVersion, IdempotencyKey, VersionedComponentId, WorkerError,
     WorkerStatus,
 };
-use emet_oplog::{Invocation, QueuedWork};
+use emet_oplog::{EntryKind, Invocation, QueuedWork, WorkerState};
+use emet_runtime::UnderWay;
 use emet_runtime::log::OplogWriter;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tracing::Instrument;
 
 /// Longest time that shutting a worker down may take.
@@ -51,6 +53,10 @@ pub(crate) struct Actor {
     verifications: Vec<Reply<Verification>>,
     checkpoints: Checkpoints,
     retry_at: Option<Instant>,
+    /// Calls that are under way while the worker is suspended.
+    calls: UnderWay,
+    /// Whatever wakes it when they have ended.
+    watch: Option<AbortHandle>,
     /// Woken while a job ran that may be about to wait for just that.
     woken: bool,
     /// Whether nothing was asked yet of a worker that was just made.
@@ -102,6 +108,8 @@ impl Actor {
             verifications: Vec::new(),
             checkpoints,
             retry_at: None,
+            calls: UnderWay::default(),
+            watch: None,
             woken: false,
             fresh,
             served: false,
@@ -113,6 +121,10 @@ impl Actor {
 
     pub(crate) async fn run(mut self) {
         self.ephemeral = self.component_type().await == ComponentType::Ephemeral;
+        if self.writer.with_state(WorkerState::awaits_calls) {
+            // Its calls were lost with the node that it was on: it makes them again.
+            self.writer.add(EntryKind::Resume);
+        }
         while !self.finished {
             if let Some(at) = self.retry_at {
                 self.wait_for_retry(at).await;
@@ -231,8 +243,12 @@ impl Actor {
         self.visible.busy.store(false, Ordering::Release);
         if self.ephemeral {
             self.unload();
+        } else if self.loaded.is_some() && self.shared.is_room_wanted() {
+            self.evict().await;
         }
-        self.leave().await;
+        if !self.finished {
+            self.leave().await;
+        }
         if self.finished {
             return;
         }
@@ -267,6 +283,7 @@ impl Actor {
         let calling = matches!(job, Job::Call(_));
         let loading = matches!(job, Job::Load) && !self.ephemeral;
         let checkpoint = if loading { self.checkpoints.for_load(&self.writer).await } else { None };
+        self.stop_watching();
         let (answers, mut answered) = mpsc::unbounded_channel();
         let scene = Scene {
             shared: self.shared.clone(),
@@ -274,6 +291,7 @@ impl Actor {
             ephemeral: self.ephemeral,
             answers,
             checkpoint,
+            calls: std::mem::take(&mut self.calls),
         };
         let span = observe::span(&job, &self.writer, self.direct.as_ref());
         let mut running = Box::pin(observe::job(scene, self.loaded.take(), job).instrument(span));

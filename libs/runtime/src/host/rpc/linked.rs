@@ -98,14 +98,7 @@ fn define(
                 defined.resource(
                     name,
                     ResourceType::host::<FutureInvoke>(),
-                    |mut store, rep| {
-                        store
-                            .data_mut()
-                            .table
-                            .delete(Resource::<FutureInvoke>::new_own(rep))
-                            .map(drop)
-                            .map_err(Into::into)
-                    },
+                    |mut store, rep| store.data_mut().rpc_forget(rep),
                 )?;
             }
             ComponentItem::Resource(_) if members.contains_key(name) => {

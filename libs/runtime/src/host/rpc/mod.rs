@@ -3,8 +3,10 @@
 //! again, and the result is recorded.
 
 mod calls;
+mod cycles;
 mod linked;
 mod types;
+mod under_way;
 mod waiting;
 
 use super::functions;
@@ -12,10 +14,13 @@ use super::golem::{WitUri, WitUuid, WitWorkerId};
 use crate::WorkerCtx;
 pub(crate) use calls::Rpc;
 use calls::{Answer, CancellationToken, FutureInvoke};
+pub use cycles::Waits;
 use emet_model::{ComponentId, WorkerId};
 use emet_values::Value;
 use types::{RpcError, WitType, WitValue};
+pub use under_way::UnderWay;
 use uuid::Uuid;
+pub use waiting::Waiting;
 
 pub(super) use types::ValueAndType;
 use wasmtime::component::{Linker, Resource, ResourceType};
@@ -114,14 +119,7 @@ fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<
     types.resource(
         "future-invoke-result",
         ResourceType::host::<FutureInvoke>(),
-        |mut store, rep| {
-            store
-                .data_mut()
-                .table
-                .delete(Resource::<FutureInvoke>::new_own(rep))
-                .map(drop)
-                .map_err(Into::into)
-        },
+        |mut store, rep| store.data_mut().rpc_forget(rep),
     )?;
     types.resource(
         "cancellation-token",
