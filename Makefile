@@ -3,7 +3,7 @@ CARGO ?= cargo
 BENCH_ARGS ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help setup build demo test verify fix bench test-schemathesis test-golem-cli
+.PHONY: help setup build demo test verify fix bench test-checkpoints test-schemathesis test-golem-cli
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -18,6 +18,14 @@ demo: build ## Upload, invoke, kill -9 in the middle, go on
 
 test: build setup-stores ## All tests
 	$(CARGO) test --workspace
+
+# All tests of the server as a whole, and of crashes at every append.
+WHOLE_TESTS = $(addprefix --test ,$(basename $(notdir $(wildcard tests/e2e/tests/*.rs tests/crash/tests/*.rs))))
+test-checkpoints: build ## End-to-end and crash tests with checkpoints off, on, and after every invocation
+	for mode in off on always; do \
+	  echo "checkpoints: $$mode"; \
+	  EMET_CHECKPOINTS=$$mode $(CARGO) test --workspace --no-fail-fast $(WHOLE_TESTS) || exit 1; \
+	done
 
 test-schemathesis: build ## Fuzz the API against its OpenAPI document (PyPI, once)
 	scripts/test-schemathesis.sh $(TARGET_DIR)/debug/emet

@@ -5,6 +5,7 @@ use crate::crashing::{CrashingLog, Moment};
 use emet_api::{Components, Invocation, InvokeParameters, NewComponent, Target, Workers};
 use emet_component_service::ComponentService;
 use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, WorkerError, WorkerId};
+use emet_runtime::checkpoint::CheckpointMode;
 use emet_runtime::engine::{self, EngineLimits};
 use emet_runtime::network::{GuestNetwork, NetworkPolicy};
 use emet_runtime::{ComponentCache, MemoryBudget, Node as Services, Promises};
@@ -19,6 +20,14 @@ use wasmtime::Engine;
 
 /// Compiling is the dearest part of a test, so all nodes of a process share one engine.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
+
+/// The mode of checkpoints that the tests run in: what a node does is the same in all of them.
+fn checkpoint_mode() -> Result<CheckpointMode, Failure> {
+    match std::env::var("EMET_CHECKPOINTS") {
+        Ok(mode) => Ok(mode.parse::<CheckpointMode>()?),
+        Err(_) => Ok(CheckpointMode::default()),
+    }
+}
 
 fn shared_engine() -> Result<Engine, Failure> {
     if let Some(engine) = ENGINE.get() {
@@ -93,9 +102,16 @@ impl Node {
         let (components, _uploads) = ComponentService::new(disk.kv.clone(), disk.blobs.clone());
         let cache = ComponentCache::new(shared_engine()?, disk.blobs.clone(), components.clone())
             .map_err(|e| format!("{e:#}"))?;
+        let checkpoints = checkpoint_mode()?;
+        let off = checkpoints == CheckpointMode::Off;
+        let cache = if off { cache.without_checkpoints() } else { cache };
         let services = Arc::new(services(disk, components.clone()));
         let stores = Stores { log: log.clone(), kv: disk.kv.clone(), blobs: disk.blobs.clone() };
-        let options = ExecutorOptions { max_loaded: 32, ..ExecutorOptions::default() };
+        let options = ExecutorOptions {
+            max_loaded: 32,
+            checkpoints,
+            ..ExecutorOptions::default()
+        };
         let executor = Executor::start(services, stores, cache, options);
         Ok(Self { log, executor, components })
     }
