@@ -107,11 +107,7 @@ impl Node {
         let cache = if off { cache.without_checkpoints() } else { cache };
         let services = Arc::new(services(disk, components.clone()));
         let stores = Stores { log: log.clone(), kv: disk.kv.clone(), blobs: disk.blobs.clone() };
-        let options = ExecutorOptions {
-            max_loaded: 32,
-            checkpoints,
-            ..ExecutorOptions::default()
-        };
+        let options = ExecutorOptions { max_loaded: 32, checkpoints, ..ExecutorOptions::default() };
         let executor = Executor::start(services, stores, cache, options);
         Ok(Self { log, executor, components })
     }
