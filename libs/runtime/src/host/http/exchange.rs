@@ -22,6 +22,9 @@ use tokio::sync::{Notify, mpsc};
 use wasmtime_wasi_http::p2::types::HostFutureIncomingResponse;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+/// The header of an idempotency key.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// One request and its response.
 pub(crate) struct Exchange {
     /// Its announcement; 0 where nothing is recorded.
@@ -129,11 +132,22 @@ pub(crate) struct Hooks {
     pub(super) plan: Plan,
     /// Its trace context, where the guest has not set one.
     pub(super) trace: Vec<(String, String)>,
+    /// Its idempotency key, if the guest asks for one.
+    pub(super) key: String,
 }
 
 impl Hooks {
     pub(crate) fn new(client: HttpClient) -> Self {
-        Self { client, plan: Plan::Drain, trace: Vec::new() }
+        Self { client, plan: Plan::Drain, trace: Vec::new(), key: String::new() }
+    }
+}
+
+/// A guest asks for the idempotency header by sending it empty: whoever serves the request can tell
+/// that it is sent again after a crash, and not anew.
+fn add_key(headers: &mut HeaderMap, key: &str) {
+    let asked = headers.get(&IDEMPOTENCY_KEY).is_some_and(HeaderValue::is_empty);
+    if let (true, Ok(value)) = (asked, HeaderValue::try_from(key)) {
+        headers.insert(IDEMPOTENCY_KEY, value);
     }
 }
 
@@ -161,6 +175,7 @@ impl WasiHttpHooks for Hooks {
         let plan = std::mem::replace(&mut self.plan, Plan::Drain);
         let client = self.client.clone();
         let trace = std::mem::take(&mut self.trace);
+        add_key(request.headers_mut(), &self.key);
         Box::new(async move {
             let (mut parts, body) = request.into_parts();
             add_trace(&mut parts.headers, trace);

@@ -98,6 +98,7 @@ impl WorkerCtx {
         let ended = !live && self.journal.open_write(begin) == AfterAnnouncement::Replay;
         let exchange = Exchange::new(begin, live, ended);
         self.http_hooks.trace = self.request_trace_headers();
+        self.http_hooks.key = self.key_of(begin).to_string();
         self.http_hooks.plan = if ended { Plan::Drain } else { Plan::Send(exchange.clone()) };
         let spent = options.as_ref().map(Resource::rep);
         let handled = outgoing_handler::Host::handle(&mut self.http(), request, options);
