@@ -9,6 +9,7 @@ mod waiting;
 
 use super::functions;
 use super::golem::{WitUri, WitUuid, WitWorkerId};
+use super::values::add_resource;
 use crate::WorkerCtx;
 pub(crate) use calls::Rpc;
 use calls::{Answer, CancellationToken, FutureInvoke};
@@ -18,7 +19,7 @@ use types::{RpcError, WitType, WitValue};
 use uuid::Uuid;
 
 pub(super) use types::ValueAndType;
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
 pub(super) use calls::FUNCTIONS;
@@ -107,32 +108,7 @@ fn add_calls(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<
 }
 
 fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<()> {
-    let mut types = linker.instance(version)?;
-    types.resource("wasm-rpc", ResourceType::host::<Rpc>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<Rpc>::new_own(rep)).map(drop).map_err(Into::into)
-    })?;
-    types.resource(
-        "future-invoke-result",
-        ResourceType::host::<FutureInvoke>(),
-        |mut store, rep| {
-            store
-                .data_mut()
-                .table
-                .delete(Resource::<FutureInvoke>::new_own(rep))
-                .map(drop)
-                .map_err(Into::into)
-        },
-    )?;
-    types.resource(
-        "cancellation-token",
-        ResourceType::host::<CancellationToken>(),
-        |mut store, rep| {
-            store
-                .data_mut()
-                .table
-                .delete(Resource::<CancellationToken>::new_own(rep))
-                .map(drop)
-                .map_err(Into::into)
-        },
-    )
+    add_resource::<Rpc>(linker, version, "wasm-rpc")?;
+    add_resource::<FutureInvoke>(linker, version, "future-invoke-result")?;
+    add_resource::<CancellationToken>(linker, version, "cancellation-token")
 }
