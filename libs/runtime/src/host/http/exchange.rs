@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
 use wasmtime_wasi_http::p2::types::HostFutureIncomingResponse;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -133,22 +134,19 @@ pub(crate) struct Hooks {
     /// Its trace context, where the guest has not set one.
     pub(super) trace: Vec<(String, String)>,
     /// Its idempotency key, if the guest asks for one.
-    pub(super) key: String,
+    pub(super) key: Option<Uuid>,
 }
 
 impl Hooks {
     pub(crate) fn new(client: HttpClient) -> Self {
-        Self { client, plan: Plan::Drain, trace: Vec::new(), key: String::new() }
+        Self { client, plan: Plan::Drain, trace: Vec::new(), key: None }
     }
 }
 
 /// A guest asks for the idempotency header by sending it empty: whoever serves the request can tell
 /// that it is sent again after a crash, and not anew.
-fn add_key(headers: &mut HeaderMap, key: &str) {
-    let asked = headers.get(&IDEMPOTENCY_KEY).is_some_and(HeaderValue::is_empty);
-    if let (true, Ok(value)) = (asked, HeaderValue::try_from(key)) {
-        headers.insert(IDEMPOTENCY_KEY, value);
-    }
+pub(super) fn asks_for_key(headers: &HeaderMap) -> bool {
+    headers.get(&IDEMPOTENCY_KEY).is_some_and(HeaderValue::is_empty)
 }
 
 fn add_trace(headers: &mut HeaderMap, trace: Vec<(String, String)>) {
@@ -175,7 +173,11 @@ impl WasiHttpHooks for Hooks {
         let plan = std::mem::replace(&mut self.plan, Plan::Drain);
         let client = self.client.clone();
         let trace = std::mem::take(&mut self.trace);
-        add_key(request.headers_mut(), &self.key);
+        if let Some(key) = self.key.take()
+            && let Ok(value) = HeaderValue::try_from(key.to_string())
+        {
+            request.headers_mut().insert(IDEMPOTENCY_KEY, value);
+        }
         Box::new(async move {
             let (mut parts, body) = request.into_parts();
             add_trace(&mut parts.headers, trace);
