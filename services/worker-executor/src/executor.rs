@@ -19,7 +19,6 @@ use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::measured::{Measured, probe};
 use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
-use emet_telemetry::metrics::list::EVICTIONS;
 use emet_values::TypedValue;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -27,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -54,9 +53,6 @@ impl Stores {
         stores
     }
 }
-
-/// Of so many workers in memory one more leaves it when room is wanted.
-const EVICTED_SHARE: usize = 64;
 
 /// Limits of an executor.
 #[derive(Clone, Copy, Debug)]
@@ -92,16 +88,16 @@ pub(crate) struct Shared {
     mode: CheckpointMode,
     components: Arc<dyn Components>,
     known: Mutex<HashMap<VersionedComponentId, Arc<Component>>>,
-    actors: Mutex<HashMap<WorkerId, Slot>>,
+    pub(crate) actors: Mutex<HashMap<WorkerId, Slot>>,
     pub(crate) timers: Timers,
     pub(crate) ownership: Arc<Ownership>,
     pub(crate) recovery_parallelism: usize,
-    places: Arc<Semaphore>,
-    ticks: AtomicU64,
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) ticks: AtomicU64,
     this: Weak<Shared>,
 }
 
-type Slot = Arc<OnceCell<Handle>>;
+pub(crate) type Slot = Arc<OnceCell<Handle>>;
 
 /// The way to an actor.
 #[derive(Clone)]
@@ -110,7 +106,7 @@ pub(crate) struct Handle {
     pub(crate) writer: Arc<OplogWriter>,
     pub(crate) visible: Arc<Visible>,
     /// When it was used last, in ticks of the executor.
-    used: Arc<AtomicU64>,
+    pub(crate) used: Arc<AtomicU64>,
 }
 
 /// How long a recovery waits for one worker before it turns to the next.
@@ -253,58 +249,6 @@ impl Shared {
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
         })
-    }
-
-    /// A place among the workers in memory, taking one from the worker that was idle longest.
-    pub(crate) async fn place(&self) -> OwnedSemaphorePermit {
-        loop {
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
-                return place;
-            }
-            self.node.memory.pressure.want();
-            let soon = tokio::time::timeout(
-                Duration::from_millis(50),
-                self.places.clone().acquire_owned(),
-            );
-            if let Ok(Ok(place)) = soon.await {
-                return place;
-            }
-        }
-    }
-
-    /// Makes room among the workers in memory whenever it is wanted.
-    async fn make_room(this: Weak<Self>) {
-        let Some(node) = this.upgrade().map(|s| s.node.clone()) else { return };
-        loop {
-            node.memory.pressure.wanted().await;
-            let Some(shared) = this.upgrade() else { return };
-            shared.evict_some();
-        }
-    }
-
-    /// Asks the workers that were idle longest to leave memory. Some at a time: finding them means
-    /// looking at all.
-    fn evict_some(&self) {
-        let actors = self.actors.lock();
-        let loaded = actors
-            .values()
-            .filter_map(|slot| slot.get())
-            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
-        let mut count = 0;
-        let mut idle: Vec<_> = loaded
-            .inspect(|_| count += 1)
-            .filter(|h| !h.visible.busy.load(Ordering::Acquire))
-            .map(|h| (h.used.load(Ordering::Relaxed), h))
-            .collect();
-        let some = idle.len().min(count / EVICTED_SHARE + 1);
-        if some < idle.len() {
-            idle.select_nth_unstable_by_key(some, |(used, _)| *used);
-        }
-        for (_, oldest) in idle.into_iter().take(some) {
-            oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-            EVICTIONS.inc();
-            drop(oldest.sender.send(Command::Evict));
-        }
     }
 
     /// Removes an actor that has ended.
