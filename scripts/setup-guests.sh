@@ -31,7 +31,7 @@ upstream=${full%%+*}
 series=${upstream%.*}
 get() { apt-get download -q "$@" >/dev/null 2>&1 || { echo "setup-guests: cannot download $*" >&2; exit 1; }; }
 get "rustc-web=$full" "libstd-rust-web-$series=$full" "libstd-rust-web-dev=$full" "rust-web-src=$full" wasi-libc
-llvm=$(dpkg -I "libstd-rust-web-${series}"_*.deb | grep -oE 'libllvm[0-9]+' | head -1)
+llvm=$(dpkg -I "libstd-rust-web-${series}"_*.deb | grep -oE 'libllvm[0-9]+' | sed -n 1p)
 n=${llvm#libllvm}
 get "$llvm" "lld-$n"
 for f in *.deb; do dpkg -x "$f" "$prefix"; done
@@ -62,7 +62,7 @@ edition = "2021"
 wasi-preview1-component-adapter-provider = "=24.0.0"
 TOML
 adapter=$(cd build && cargo metadata -q --format-version 1 |
-  grep -oE '[^"]*/wasi-preview1-component-adapter-provider-24\.0\.0/Cargo\.toml' | head -1)
+  grep -oE '[^"]*/wasi-preview1-component-adapter-provider-24\.0\.0/Cargo\.toml' | sed -n 1p)
 cp "$(dirname "$adapter")/artefacts/wasi_snapshot_preview1.reactor.wasm" adapter.wasm
 
 # --- std, once -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tools=$PWD/target/tools
 for server in "$tools/bin/redis-server" "$(command -v redis-server || true)"; do
-  if [[ -x $server ]] && "$server" --version | grep -qE 'v=([7-9]|[1-9][0-9])\.'; then exit 0; fi
+  if [[ -x $server ]] && "$server" --version | grep -E 'v=([7-9]|[1-9][0-9])\.' >/dev/null; then exit 0; fi
 done
 command -v apt-get >/dev/null || { echo "redis-server 7 or newer is missing: install it with your package manager" >&2; exit 1; }
 mkdir -p "$tools/bin"

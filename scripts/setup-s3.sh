@@ -12,4 +12,4 @@ PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || { echo "go is missing: it builds versitygw, the S3 server of the tests" >&2; exit 1; }
 mkdir -p "$tools/bin"
 GOBIN=$tools/bin go install "github.com/versity/versitygw/cmd/versitygw@$version"
-"$tools/bin/versitygw" --version | head -n 1
+"$tools/bin/versitygw" --version | sed -n 1p

@@ -9,7 +9,7 @@ out=$(realpath -m "${1:-$root/target/guest-wit}")
 
 crate_dir() { # NAME: folder of the crate's sources
   cargo metadata --format-version 1 --locked --manifest-path "$root/Cargo.toml" |
-    grep -oE "\"[^\"]*/$1-[0-9.]+/Cargo\.toml\"" | head -1 | xargs dirname
+    grep -oE "\"[^\"]*/$1-[0-9.]+/Cargo\.toml\"" | sed -n 1p | xargs dirname
 }
 http=$(crate_dir wasmtime-wasi-http)
 [[ -d $http/wit/deps ]] || { echo "wit-deps: no WIT in $http" >&2; exit 1; }

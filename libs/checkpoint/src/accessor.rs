@@ -5,6 +5,7 @@
 //! the host sees it without a copy and no byte of the guest changes. Writing is a call into it with
 //! a `list<u8>`, whose `realloc` answers with the place that was set before by `seek`.
 
+use crate::modules::ANY_MEMORY;
 use crate::resources::{Resources, Source};
 use crate::rewrite::{LEDGER_INSTANCE, Next, State};
 use crate::{GlobalType, PREFIX, Plan, Refusal, SAVE_IMPORT, give_import, ledger, show_import};
@@ -14,8 +15,7 @@ use wasm_encoder::{
     ComponentAliasSection, ComponentExportKind, ComponentExportSection, ComponentImportSection,
     ComponentTypeRef, ComponentTypeSection, ComponentValType, ConstExpr, EntityType, ExportKind,
     ExportSection, Function, FunctionSection, GlobalSection, ImportSection, InstanceSection,
-    InstructionSink, MemoryType, Module, ModuleArg, ModuleSection, PrimitiveValType, TypeSection,
-    ValType,
+    InstructionSink, Module, ModuleArg, ModuleSection, PrimitiveValType, TypeSection, ValType,
 };
 use wasmparser::types::TypesRef;
 
@@ -378,14 +378,7 @@ impl AccessorModule {
             imports.func(CANONICAL, name, canonical_type(name));
         }
         for (instance, name) in &self.memories {
-            let any = MemoryType {
-                minimum: 0,
-                maximum: None,
-                memory64: false,
-                shared: false,
-                page_size_log2: None,
-            };
-            imports.section.import(&owner_name(*instance), name, EntityType::Memory(any));
+            imports.section.import(&owner_name(*instance), name, EntityType::Memory(ANY_MEMORY));
         }
         for (instance, name, ty) in &self.globals {
             let ty =

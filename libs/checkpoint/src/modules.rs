@@ -4,6 +4,15 @@ use crate::{GlobalType, Refusal, uses};
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection, SectionId};
 use wasmparser::{ExternalKind, MemoryType, Parser, Payload, TypeRef, ValType};
 
+/// What a memory is imported as where it does not matter which it is.
+pub(crate) const ANY_MEMORY: wasm_encoder::MemoryType = wasm_encoder::MemoryType {
+    minimum: 0,
+    maximum: None,
+    memory64: false,
+    shared: false,
+    page_size_log2: None,
+};
+
 /// What a module has of its own, under the names that it exports it by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owned {

@@ -3,9 +3,10 @@
 
 use crate::abi::Find;
 use crate::ledger;
+use crate::modules::ANY_MEMORY;
 use wasm_encoder::{
     BlockType, CodeSection, EntityType, ExportKind, ExportSection, Function, FunctionSection,
-    ImportSection, InstructionSink, MemArg, MemoryType, Module, TypeSection, ValType,
+    ImportSection, InstructionSink, MemArg, Module, TypeSection, ValType,
 };
 
 /// What happens to the entries that are found.
@@ -89,14 +90,7 @@ pub(crate) fn module(wraps: &[Wrap]) -> Module {
     imports.import(LEDGER, ledger::INSERT, EntityType::Function(0));
     imports.import(LEDGER, ledger::REMOVE, EntityType::Function(1));
     for memory in &memories {
-        let any = MemoryType {
-            minimum: 0,
-            maximum: None,
-            memory64: false,
-            shared: false,
-            page_size_log2: None,
-        };
-        imports.import(WRAPPED, &memory_name(*memory), EntityType::Memory(any));
+        imports.import(WRAPPED, &memory_name(*memory), EntityType::Memory(ANY_MEMORY));
     }
     let count = u32::try_from(wraps.len()).unwrap_or(u32::MAX);
     for (n, (index, wrap)) in (0u32..).zip(wraps).enumerate() {

@@ -22,12 +22,6 @@ pub struct EngineLimits {
     pub instances: u32,
 }
 
-impl Default for EngineLimits {
-    fn default() -> Self {
-        Self { instances: 4096 }
-    }
-}
-
 fn pool(limits: EngineLimits) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     // One worker uses a component instance, a stack, and as many core instances, memories and

@@ -19,7 +19,6 @@ use emet_shard_map::{DEFAULT_SHARDS, Epoch};
 use emet_storage::measured::{Measured, probe};
 use emet_storage::{BlobStore, KvStore, LogStore};
 use emet_telemetry::health::Health;
-use emet_telemetry::metrics::list::EVICTIONS;
 use emet_values::TypedValue;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -27,7 +26,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OnceCell, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -54,9 +53,6 @@ impl Stores {
         stores
     }
 }
-
-/// Of so many workers in memory one more leaves it when room is wanted.
-const EVICTED_SHARE: usize = 64;
 
 /// Limits of an executor.
 #[derive(Clone, Copy, Debug)]
@@ -92,17 +88,17 @@ pub(crate) struct Shared {
     mode: CheckpointMode,
     components: Arc<dyn Components>,
     known: Mutex<HashMap<VersionedComponentId, Arc<Component>>>,
-    actors: Mutex<HashMap<WorkerId, Slot>>,
+    pub(crate) actors: Mutex<HashMap<WorkerId, Slot>>,
     pub(crate) timers: Timers,
     pub(crate) ownership: Arc<Ownership>,
     pub(crate) recovery_parallelism: usize,
-    places: Arc<Semaphore>,
-    max_loaded: usize,
-    ticks: AtomicU64,
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) max_loaded: usize,
+    pub(crate) ticks: AtomicU64,
     this: Weak<Shared>,
 }
 
-type Slot = Arc<OnceCell<Handle>>;
+pub(crate) type Slot = Arc<OnceCell<Handle>>;
 
 /// The way to an actor.
 #[derive(Clone)]
@@ -111,7 +107,7 @@ pub(crate) struct Handle {
     pub(crate) writer: Arc<OplogWriter>,
     pub(crate) visible: Arc<Visible>,
     /// When it was used last, in ticks of the executor.
-    used: Arc<AtomicU64>,
+    pub(crate) used: Arc<AtomicU64>,
 }
 
 /// How long a recovery waits for one worker before it turns to the next.
@@ -198,7 +194,7 @@ impl Executor {
     }
 }
 
-fn gone() -> WorkerError {
+pub(crate) fn gone() -> WorkerError {
     WorkerError::unknown(
         "the worker stopped before it answered; try again with the same idempotency key",
     )
@@ -260,68 +256,6 @@ impl Shared {
             };
             WorkerError::GetLatestVersionOfComponentFailed { component_id, reason }
         })
-    }
-
-    /// A place among the workers in memory. Whoever waits gets the next one in turn, which is taken
-    /// from the worker that was idle longest.
-    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, WorkerError> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(place);
-        }
-        let _want = self.node.memory.pressure.want();
-        self.places.clone().acquire_owned().await.map_err(|_| gone())
-    }
-
-    /// Whether somebody waits for room among the workers in memory.
-    pub(crate) fn is_room_wanted(&self) -> bool {
-        self.node.memory.pressure.wanting() > 0
-    }
-
-    /// Makes room among the workers in memory whenever it is wanted: by idle workers, and by those
-    /// that wait for others. Where there are none, the next to become so goes by itself.
-    async fn make_room(this: Weak<Self>) {
-        let Some(node) = this.upgrade().map(|s| s.node.clone()) else { return };
-        let pressure = &node.memory.pressure;
-        let mut all_asked_in = None;
-        loop {
-            pressure.wanted().await;
-            let Some(shared) = this.upgrade() else { return };
-            let (period, wanting) = (pressure.period(), pressure.wanting());
-            // As many as can be in memory were asked already, and room was wanted ever since.
-            if all_asked_in == Some(period) {
-                continue;
-            }
-            all_asked_in = (wanting >= shared.max_loaded).then_some(period);
-            let wanting = wanting.min(shared.max_loaded);
-            let evicted = shared.evict(wanting);
-            (evicted..wanting).for_each(|_| pressure.ask_one());
-        }
-    }
-
-    /// Asks idle workers to leave memory, those first that were idle longest; how many there were.
-    /// A share of all goes at least: finding them means looking at all.
-    fn evict(&self, count: usize) -> usize {
-        let actors = self.actors.lock();
-        let loaded = actors
-            .values()
-            .filter_map(|slot| slot.get())
-            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
-        let mut share = 0;
-        let mut idle: Vec<_> = loaded
-            .inspect(|_| share += 1)
-            .filter(|h| !h.visible.busy.load(Ordering::Acquire))
-            .map(|h| (h.used.load(Ordering::Relaxed), h))
-            .collect();
-        let count = count.max(share / EVICTED_SHARE);
-        if count < idle.len() {
-            idle.select_nth_unstable_by_key(count, |(used, _)| *used);
-        }
-        for (_, oldest) in idle.iter().take(count) {
-            oldest.used.store(self.ticks.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-            EVICTIONS.inc();
-            drop(oldest.sender.send(Command::Evict));
-        }
-        idle.len().min(count)
     }
 
     /// Removes an actor that has ended.

@@ -19,6 +19,7 @@ mod moves;
 mod observe;
 mod ownership;
 mod public;
+mod room;
 mod search;
 mod timers;
 mod verify;

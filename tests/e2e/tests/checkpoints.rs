@@ -473,7 +473,9 @@ async fn a_long_history_is_not_replayed() -> Result<(), Failure> {
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    assert!(checkpoint.is_some_and(|index| index >= 1024), "{checkpoint:?}");
+    // Two entries a call. One is taken every 1024 entries at least; on a slow machine also sooner,
+    // after the guest has run for long enough.
+    assert!(checkpoint.is_some_and(|index| index + 1024 >= 2 * calls), "{checkpoint:?}");
     server.crash().await?;
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(calls));
     Ok(())

@@ -5,6 +5,7 @@ use emet_model::{WorkerId, WorkerStatus};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::UnboundedSender;
 
 fn function(name: &str) -> String {
@@ -127,6 +128,37 @@ async fn a_stream_that_a_kill_interrupts_is_resumed() -> Result<(), Failure> {
     server.settle(&worker, WorkerStatus::Idle).await?;
     let completed = server.search(&worker, "exportedfunctioncompleted").await?;
     assert!(completed[0]["response"].to_string().contains("first second"), "{}", completed[0]);
+    Ok(())
+}
+
+/// A request that is sent again after a crash carries the key that it had before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_idempotency_header_is_filled() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let first = Arc::new(AtomicBool::new(true));
+    let web = Web::start(move |_| match first.swap(false, Ordering::SeqCst) {
+        true => emet_e2e::never(),
+        false => text("done"),
+    })
+    .await?;
+    let worker = worker(&server, "w").await?;
+    let asking = |key: &str| json!([web.url("/key"), [["idempotency-key", key]]]);
+    server.send(&worker, &function("get-with-headers"), asking("")).await?;
+    web.wait("/key", 1).await;
+    server.crash().await?;
+    server.settle(&worker, WorkerStatus::Idle).await?;
+    server.call(&worker, &function("get-with-headers"), asking("")).await?;
+    server.call(&worker, &function("get-with-headers"), asking("mine")).await?;
+    let keys: Vec<_> = web
+        .seen()
+        .iter()
+        .map(|seen| seen.header("idempotency-key").unwrap_or("none").to_owned())
+        .collect();
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    assert_eq!(keys[0].len(), 36, "{keys:?}");
+    assert_eq!(keys[0], keys[1], "it is the same request");
+    assert_ne!(keys[1], keys[2], "it is another one");
+    assert_eq!(keys[3], "mine");
     Ok(())
 }
 

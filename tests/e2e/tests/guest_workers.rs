@@ -22,6 +22,17 @@ fn worker_json(worker: &WorkerId) -> Value {
     json!({ "component-id": component_json(worker.component_id), "worker-name": worker.worker_name })
 }
 
+/// What a worker is told of another one.
+async fn metadata_of(
+    server: &Server,
+    worker: &WorkerId,
+    other: &WorkerId,
+    key: Option<&str>,
+) -> Result<Value, Failure> {
+    let parameters = json!([worker_json(other)]);
+    Ok(server.call_keyed(worker, &metadata("get-worker-metadata"), parameters, key).await?)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_of_itself_and_of_others() -> Result<(), Failure> {
     let mut server = Server::start().await?;
@@ -35,43 +46,19 @@ async fn metadata_of_itself_and_of_others() -> Result<(), Failure> {
         (&own["status"], &own["component-version"], &own["env"]),
         (&json!("running"), &json!(0), &json!([]))
     );
-    let found = server
-        .call_keyed(
-            &worker,
-            &metadata("get-worker-metadata"),
-            json!([worker_json(&other)]),
-            Some("found"),
-        )
-        .await?;
+    let found = metadata_of(&server, &worker, &other, Some("found")).await?;
     assert_eq!(
         (&found["status"], &found["env"]),
         (&json!("idle"), &json!([["A", "1"]])),
         "it is the other's, not the caller's"
     );
     let missing = WorkerId::new(id, "missing");
-    assert_eq!(
-        server
-            .call(&worker, &metadata("get-worker-metadata"), json!([worker_json(&missing)]))
-            .await?,
-        Value::Null
-    );
+    assert_eq!(metadata_of(&server, &worker, &missing, None).await?, Value::Null);
     server.client.delete_worker(&other).await?;
     server.crash().await?;
-    let again = server
-        .call_keyed(
-            &worker,
-            &metadata("get-worker-metadata"),
-            json!([worker_json(&other)]),
-            Some("found"),
-        )
-        .await?;
+    let again = metadata_of(&server, &worker, &other, Some("found")).await?;
     assert_eq!(again, found);
-    assert_eq!(
-        server
-            .call(&worker, &metadata("get-worker-metadata"), json!([worker_json(&other)]))
-            .await?,
-        Value::Null
-    );
+    assert_eq!(metadata_of(&server, &worker, &other, None).await?, Value::Null);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `wasi:filesystem`: a private directory per worker, rebuilt by replay. Writes are executed again
 //! each time; what a replay could not repeat by itself, the times of files, is recorded.
 
+use super::values::add_resource;
 use super::{functions, wasi};
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
@@ -8,7 +9,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
 use wasmtime_wasi::p2::FsError;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
@@ -239,14 +240,7 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
             ctx.fs(entry)
         };
     });
-    linker.instance(&wasi("filesystem/types"))?.resource(
-        "directory-entry-stream",
-        ResourceType::host::<SortedDirectory>(),
-        |mut store, rep| {
-            store.data_mut().table.delete(Resource::<SortedDirectory>::new_own(rep))?;
-            Ok(())
-        },
-    )?;
+    add_resource::<SortedDirectory>(linker, &wasi("filesystem/types"), "directory-entry-stream")?;
     add_changes(linker)
 }
 

@@ -10,7 +10,7 @@ use emet_storage::{BlobError, KvError};
 use emet_values::Wit;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, OutputStream, Pollable, StreamError};
@@ -216,7 +216,15 @@ pub(super) fn add_resource<T: Send + 'static>(
     interface: &str,
     name: &str,
 ) -> wasmtime::Result<()> {
-    linker.instance(interface)?.resource(name, ResourceType::host::<T>(), |mut store, rep| {
+    define_resource::<T>(&mut linker.instance(interface)?, name)
+}
+
+/// As [`add_resource`], in an instance that is being defined.
+pub(super) fn define_resource<T: Send + 'static>(
+    instance: &mut LinkerInstance<'_, WorkerCtx>,
+    name: &str,
+) -> wasmtime::Result<()> {
+    instance.resource(name, ResourceType::host::<T>(), |mut store, rep| {
         store.data_mut().table.delete(Resource::<T>::new_own(rep))?;
         Ok(())
     })

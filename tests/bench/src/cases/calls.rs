@@ -1,6 +1,6 @@
 //! Awaited invocations that add to a counter, each durable before it is answered.
 
-use super::{ADD, ONE, Scene};
+use super::{ADD, ONE, Scene, adds};
 use crate::report::{Figure, Target};
 use crate::samples::Samples;
 use crate::server::{Server, invocation};
@@ -61,9 +61,7 @@ async fn many_workers(
     hello: &Hello,
     id: ComponentId,
 ) -> Result<(Vec<Figure>, f64)> {
-    let paths: Vec<String> = (0..CONNECTIONS)
-        .map(|n| invocation(&WorkerId::new(id, format!("many-{n}")), ADD))
-        .collect();
+    let paths = adds(id, "many", 0..CONNECTIONS);
     let hot = vec![invocation(&WorkerId::new(id, "hot"), ADD); CONNECTIONS];
     let time = scene.time(2.0);
     let (mut own, mut greeting, mut one, mut slow) =
@@ -94,8 +92,7 @@ async fn new_workers(
 ) -> Result<Vec<Figure>> {
     let mut own = Samples::default();
     for round in 0..ROUNDS {
-        let workers = (0..scene.count(1000)).map(|n| WorkerId::new(id, format!("new-{round}-{n}")));
-        let paths = workers.map(|w| invocation(&w, ADD)).collect();
+        let paths = adds(id, &format!("new-{round}"), 0..scene.count(1000));
         own.add(load::each_once(server.port, paths, ONE, 16).await?.per_second);
     }
     Ok(vec![Figure::new(

@@ -1,12 +1,11 @@
 //! What checkpoints cost while nothing fails, and what they are worth when a node is lost.
 
-use super::{ADD, ONE, Scene};
+use super::{ONE, Scene, adds};
 use crate::report::{Figure, Target};
 use crate::samples::Samples;
-use crate::server::{Server, invocation};
+use crate::server::Server;
 use crate::{guest, load};
 use anyhow::Result;
-use emet_model::{ComponentId, WorkerId};
 use std::time::Instant;
 
 const ROUNDS: usize = 7;
@@ -30,16 +29,16 @@ async fn cost(scene: &Scene) -> Result<Vec<Figure>> {
     let time = scene.time(2.0);
     let (mut without, mut share) = (Samples::default(), Samples::default());
     for round in 0..=ROUNDS {
-        let base = load::throughput(off.port, &paths(id_off, CONNECTIONS), ONE, time).await?;
-        let with = load::throughput(on.port, &paths(id_on, CONNECTIONS), ONE, time).await?;
+        let base =
+            load::throughput(off.port, &adds(id_off, "w", 0..CONNECTIONS), ONE, time).await?;
+        let with = load::throughput(on.port, &adds(id_on, "w", 0..CONNECTIONS), ONE, time).await?;
         // The first round warms up.
         if round > 0 {
             without.add(base.per_second);
             share.add((1.0 - with.per_second / base.per_second) * 100.0);
         }
     }
-    let mut bytes = Samples::default();
-    bytes.add(on.checkpoint_bytes()? as f64 / CONNECTIONS as f64 / 1024.0);
+    let bytes = Samples::of(on.checkpoint_bytes()? as f64 / CONNECTIONS as f64 / 1024.0);
     Ok(vec![
         Figure::new("throughput_without", "per s", &without, None, Target::None),
         Figure::new("checkpoint_cost", "percent", &share, None, Target::AtMost(2.0)),
@@ -53,22 +52,17 @@ async fn node_loss(scene: &Scene, mode: &str, suffix: &str) -> Result<Vec<Figure
     let id = server.upload("counter", guest::prebuilt("counter")?).await?;
     let workers = scene.count(10_000);
     for _ in 0..HISTORY {
-        load::each_once(server.port, paths(id, workers), ONE, CONNECTIONS).await?;
+        load::each_once(server.port, adds(id, "w", 0..workers), ONE, CONNECTIONS).await?;
     }
     server.kill()?;
     let started = Instant::now();
     server.launch().await?;
-    let load = load::each_once(server.port, paths(id, workers), ONE, CONNECTIONS).await?;
-    let (mut total, mut slowest) = (Samples::default(), Samples::default());
-    total.add(started.elapsed().as_secs_f64() * 1e3);
-    slowest.add(load.times.quantile(0.99));
+    let load = load::each_once(server.port, adds(id, "w", 0..workers), ONE, CONNECTIONS).await?;
+    let total = Samples::of(started.elapsed().as_secs_f64() * 1e3);
+    let slowest = Samples::of(load.times.quantile(0.99));
     let name = |what: &str| format!("node_loss_{what}{suffix}");
     Ok(vec![
         Figure::new(&name("total"), "ms", &total, None, Target::None),
         Figure::new(&name("p99"), "ms", &slowest, None, Target::None),
     ])
-}
-
-fn paths(id: ComponentId, count: usize) -> Vec<String> {
-    (0..count).map(|n| invocation(&WorkerId::new(id, format!("w-{n}")), ADD)).collect()
 }

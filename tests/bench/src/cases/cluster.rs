@@ -1,7 +1,7 @@
 //! A cluster on this machine beside `emet server`: all processes, Redis, the S3 server and the load
 //! share its cores, so this shows what the way through a cluster costs, not how a cluster grows.
 
-use super::{ADD, ONE, Scene};
+use super::{ADD, ONE, Scene, adds};
 use crate::report::{Figure, Target};
 use crate::samples::Samples;
 use crate::server::{Server, invocation};
@@ -37,8 +37,9 @@ async fn with(scene: &Scene, executors: usize, single: (u16, ComponentId)) -> Re
     let (mut one, mut base_one, mut appends) =
         (Samples::default(), Samples::default(), Samples::default());
     for round in 0..=ROUNDS {
-        let own = load::throughput(port, &paths(id), ONE, time).await?;
-        let other = load::throughput(single.0, &paths(single.1), ONE, time).await?;
+        let own = load::throughput(port, &adds(id, "many", 0..CONNECTIONS), ONE, time).await?;
+        let other =
+            load::throughput(single.0, &adds(single.1, "many", 0..CONNECTIONS), ONE, time).await?;
         let times = load::sequential(port, &path(id, "one"), ONE, scene.count(500)).await?;
         let others =
             load::sequential(single.0, &path(single.1, "one"), ONE, scene.count(500)).await?;
@@ -67,8 +68,4 @@ async fn with(scene: &Scene, executors: usize, single: (u16, ComponentId)) -> Re
 
 fn path(id: ComponentId, name: &str) -> String {
     invocation(&WorkerId::new(id, name), ADD)
-}
-
-fn paths(id: ComponentId) -> Vec<String> {
-    (0..CONNECTIONS).map(|n| path(id, &format!("many-{n}"))).collect()
 }

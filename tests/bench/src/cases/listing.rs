@@ -48,12 +48,10 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
             Target::None,
         ));
     }
-    let mut resident = Samples::default();
-    resident.add(server.resident()? / f64::from(1 << 20));
+    let resident = Samples::of(server.resident()? / f64::from(1 << 20));
     figures.push(Figure::new("list_memory_1e5", "MiB", &resident, None, Target::None));
     if let [small, large] = first_pages.as_slice() {
-        let mut growth = Samples::default();
-        growth.add(large / small);
+        let growth = Samples::of(large / small);
         figures.push(Figure::new(
             "list_first_page_growth",
             "times",

@@ -1,12 +1,11 @@
 //! What a worker costs in memory.
 
-use super::{ADD, ONE, Scene};
+use super::{ONE, Scene, adds};
 use crate::report::{Figure, Target};
 use crate::samples::Samples;
-use crate::server::{Server, invocation};
+use crate::server::Server;
 use crate::{guest, load};
 use anyhow::Result;
-use emet_model::WorkerId;
 
 const CONNECTIONS: usize = 16;
 
@@ -16,9 +15,7 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let limit = loaded.to_string();
     let server = Server::start(&scene.work, &["--max-loaded", &limit]).await?;
     let id = server.upload("counter", guest::prebuilt("counter")?).await?;
-    let paths = |kind: &str, count: usize| {
-        (0..count).map(|n| invocation(&WorkerId::new(id, format!("{kind}-{n}")), ADD)).collect()
-    };
+    let paths = |kind: &str, count: usize| adds(id, kind, 0..count);
     // What the allocator and the caches need once is not part of a worker's cost.
     load::each_once(server.port, paths("warm", loaded / 10), ONE, CONNECTIONS).await?;
     let empty = server.resident()?;
@@ -27,9 +24,8 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let full = server.resident()?;
     load::each_once(server.port, paths("more", unloaded), ONE, CONNECTIONS).await?;
     let after = server.resident()?;
-    let (mut idle, mut stub) = (Samples::default(), Samples::default());
-    idle.add((full - empty) / (loaded - loaded / 10) as f64 / 1024.0);
-    stub.add((after - full).max(0.0) / unloaded as f64 / 1024.0);
+    let idle = Samples::of((full - empty) / (loaded - loaded / 10) as f64 / 1024.0);
+    let stub = Samples::of((after - full).max(0.0) / unloaded as f64 / 1024.0);
     Ok(vec![
         Figure::new(
             "memory_loaded",

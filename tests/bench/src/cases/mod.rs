@@ -11,8 +11,10 @@ mod start;
 mod steps;
 
 use crate::report::Figure;
+use crate::server::invocation;
 use anyhow::Result;
 use clap::ValueEnum;
+use emet_model::{ComponentId, WorkerId};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -86,6 +88,11 @@ impl Group {
             Self::Cluster => cluster::measure(scene).await,
         }
     }
+}
+
+/// Paths of invocations that add, one for each of so many workers.
+fn adds(id: ComponentId, prefix: &str, numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|n| invocation(&WorkerId::new(id, format!("{prefix}-{n}")), ADD)).collect()
 }
 
 /// The function that most cases call.

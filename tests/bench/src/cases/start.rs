@@ -1,12 +1,11 @@
 //! How long a server takes until it serves.
 
-use super::{ADD, ONE, Scene};
+use super::{ONE, Scene, adds};
 use crate::report::{Figure, Target};
 use crate::samples::Samples;
-use crate::server::{Server, invocation};
+use crate::server::Server;
 use crate::{guest, load};
 use anyhow::Result;
-use emet_model::WorkerId;
 
 const ROUNDS: usize = 5;
 
@@ -15,9 +14,7 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     let empty = restarts(&mut server).await?;
     let id = server.upload("counter", guest::prebuilt("counter")?).await?;
     let workers = scene.count(10_000);
-    let paths =
-        (0..workers).map(|n| invocation(&WorkerId::new(id, format!("w-{n}")), ADD)).collect();
-    load::each_once(server.port, paths, ONE, 16).await?;
+    load::each_once(server.port, adds(id, "w", 0..workers), ONE, 16).await?;
     let full = restarts(&mut server).await?;
     Ok(vec![
         Figure::new("start_empty", "ms", &empty, None, Target::AtMost(150.0)),

@@ -3,7 +3,7 @@
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
 use crate::stop::Stop;
-use emet_model::{IdempotencyKey, RetryPolicy, form_encode};
+use emet_model::{IdempotencyKey, OplogIndex, RetryPolicy, form_encode};
 use emet_oplog::EntryKind;
 use uuid::Uuid;
 
@@ -56,8 +56,13 @@ impl WorkerCtx {
 
     /// A key derived from the invocation's key and the place in the log (guest spec 4.7).
     pub(crate) fn derive_key(&self) -> Uuid {
+        self.key_of(self.journal.position())
+    }
+
+    /// As [`Self::derive_key`], for a place in the log.
+    pub(crate) fn key_of(&self, index: OplogIndex) -> Uuid {
         let base = self.journal.current_key.clone().unwrap_or_else(IdempotencyKey::random);
-        base.derive(self.journal.position())
+        base.derive(index)
     }
 
     pub(super) async fn generate_idempotency_key(&mut self) -> wasmtime::Result<Uuid> {

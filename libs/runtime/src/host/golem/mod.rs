@@ -10,10 +10,11 @@ mod types;
 mod workers;
 
 use super::functions;
+use super::values::add_resource;
 use crate::WorkerCtx;
 use crate::log::HostFnInfo;
 use types::*;
-use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime::component::{Linker, Resource};
 use workers::GetWorkers;
 
 pub(crate) use context::Spans;
@@ -98,12 +99,5 @@ fn add_get_workers(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::R
             Ok((page.map(|page| page.into_iter().map(WitWorkerMetadata::from).collect::<Vec<_>>()),))
         };
     });
-    linker.instance(version)?.resource(
-        "get-workers",
-        ResourceType::host::<GetWorkers>(),
-        |mut store, rep| {
-            store.data_mut().table.delete(Resource::<GetWorkers>::new_own(rep))?;
-            Ok(())
-        },
-    )
+    add_resource::<GetWorkers>(linker, version, "get-workers")
 }

@@ -19,8 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
 use wasmtime_wasi_http::p2::types::HostFutureIncomingResponse;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// The header of an idempotency key.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One request and its response.
 pub(crate) struct Exchange {
@@ -129,12 +133,20 @@ pub(crate) struct Hooks {
     pub(super) plan: Plan,
     /// Its trace context, where the guest has not set one.
     pub(super) trace: Vec<(String, String)>,
+    /// Its idempotency key, if the guest asks for one.
+    pub(super) key: Option<Uuid>,
 }
 
 impl Hooks {
     pub(crate) fn new(client: HttpClient) -> Self {
-        Self { client, plan: Plan::Drain, trace: Vec::new() }
+        Self { client, plan: Plan::Drain, trace: Vec::new(), key: None }
     }
+}
+
+/// A guest asks for the idempotency header by sending it empty: whoever serves the request can tell
+/// that it is sent again after a crash, and not anew.
+pub(super) fn asks_for_key(headers: &HeaderMap) -> bool {
+    headers.get(&IDEMPOTENCY_KEY).is_some_and(HeaderValue::is_empty)
 }
 
 fn add_trace(headers: &mut HeaderMap, trace: Vec<(String, String)>) {
@@ -161,6 +173,11 @@ impl WasiHttpHooks for Hooks {
         let plan = std::mem::replace(&mut self.plan, Plan::Drain);
         let client = self.client.clone();
         let trace = std::mem::take(&mut self.trace);
+        if let Some(key) = self.key.take()
+            && let Ok(value) = HeaderValue::try_from(key.to_string())
+        {
+            request.headers_mut().insert(IDEMPOTENCY_KEY, value);
+        }
         Box::new(async move {
             let (mut parts, body) = request.into_parts();
             add_trace(&mut parts.headers, trace);

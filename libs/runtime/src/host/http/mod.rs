@@ -13,7 +13,7 @@ use crate::log::{HostFn, HostFnInfo};
 use codes::{code_from_text, text_of_code};
 use emet_engine::AfterAnnouncement;
 use emet_oplog::LogLevel;
-use exchange::{Exchange, Plan, ResumedBody};
+use exchange::{Exchange, Plan, ResumedBody, asks_for_key};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
 use std::sync::Arc;
@@ -98,6 +98,8 @@ impl WorkerCtx {
         let ended = !live && self.journal.open_write(begin) == AfterAnnouncement::Replay;
         let exchange = Exchange::new(begin, live, ended);
         self.http_hooks.trace = self.request_trace_headers();
+        let asks = asks_for_key(&self.table.get(&request)?.headers);
+        self.http_hooks.key = asks.then(|| self.key_of(begin));
         self.http_hooks.plan = if ended { Plan::Drain } else { Plan::Send(exchange.clone()) };
         let spent = options.as_ref().map(Resource::rep);
         let handled = outgoing_handler::Host::handle(&mut self.http(), request, options);

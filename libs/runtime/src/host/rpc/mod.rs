@@ -11,6 +11,7 @@ mod waiting;
 
 use super::functions;
 use super::golem::{WitUri, WitUuid, WitWorkerId};
+use super::values::add_resource;
 use crate::WorkerCtx;
 pub(crate) use calls::Rpc;
 use calls::{Answer, CancellationToken, FutureInvoke};
@@ -112,25 +113,11 @@ fn add_calls(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<
 }
 
 fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<()> {
-    let mut types = linker.instance(version)?;
-    types.resource("wasm-rpc", ResourceType::host::<Rpc>(), |mut store, rep| {
-        store.data_mut().table.delete(Resource::<Rpc>::new_own(rep)).map(drop).map_err(Into::into)
-    })?;
-    types.resource(
+    add_resource::<Rpc>(linker, version, "wasm-rpc")?;
+    linker.instance(version)?.resource(
         "future-invoke-result",
         ResourceType::host::<FutureInvoke>(),
         |mut store, rep| store.data_mut().rpc_forget(rep),
     )?;
-    types.resource(
-        "cancellation-token",
-        ResourceType::host::<CancellationToken>(),
-        |mut store, rep| {
-            store
-                .data_mut()
-                .table
-                .delete(Resource::<CancellationToken>::new_own(rep))
-                .map(drop)
-                .map_err(Into::into)
-        },
-    )
+    add_resource::<CancellationToken>(linker, version, "cancellation-token")
 }

@@ -8,6 +8,7 @@
 mod shape;
 
 use super::super::functions;
+use super::super::values::define_resource;
 use super::WitWorkerId;
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
@@ -17,7 +18,7 @@ use emet_api::{OplogPage, OplogPosition, PublicOplogEntry};
 use emet_model::{WorkerError, WorkerId};
 use emet_values::{Type, Value, json};
 use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource, ResourceType, Val, types};
+use wasmtime::component::{Linker, Resource, Val, types};
 
 /// Where a page ends: the next index, the component version there, and the number of entries.
 type PageEnd = Option<(u64, u64, u64)>;
@@ -188,20 +189,6 @@ pub(super) fn add(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
     interface.func_new_async("[method]search-oplog.get-next", |store, ty, params, results| {
         Box::new(get_next::<SearchOplog>(store, ty, params, results, &SEARCH_NEXT, |r| &mut r.0))
     })?;
-    interface.resource("get-oplog", ResourceType::host::<GetOplog>(), |mut store, rep| {
-        store
-            .data_mut()
-            .table
-            .delete(Resource::<GetOplog>::new_own(rep))
-            .map(drop)
-            .map_err(Into::into)
-    })?;
-    interface.resource("search-oplog", ResourceType::host::<SearchOplog>(), |mut store, rep| {
-        store
-            .data_mut()
-            .table
-            .delete(Resource::<SearchOplog>::new_own(rep))
-            .map(drop)
-            .map_err(Into::into)
-    })
+    define_resource::<GetOplog>(&mut interface, "get-oplog")?;
+    define_resource::<SearchOplog>(&mut interface, "search-oplog")
 }
