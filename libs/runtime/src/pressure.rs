@@ -4,19 +4,24 @@
 //! one is suspended; otherwise the one that it waits for might never find a place. While somebody
 //! wants room, whoever becomes idle or begins to wait goes by itself.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
 /// A call to a worker in memory is answered sooner than its caller could be rebuilt.
 const GRACE: Duration = Duration::from_millis(10);
 
+/// The part of the word below that counts who wants room.
+const WANTING: u64 = PERIOD - 1;
+/// The least part of the word that counts periods.
+const PERIOD: u64 = 1 << 32;
+
 /// The want of room among the workers in memory.
 #[derive(Debug, Default)]
 pub struct Pressure {
-    wanting: AtomicUsize,
-    /// How often it came to pass that nobody wanted room any more.
-    calm: AtomicUsize,
+    /// How many want room, and in the upper half how often it came to pass that nobody did any more:
+    /// in one word, since no want may be taken for one of the time before it.
+    wanting: AtomicU64,
     wanted: Notify,
     give_up: Notify,
 }
@@ -27,9 +32,11 @@ pub struct Want<'a>(&'a Pressure);
 
 impl Drop for Want<'_> {
     fn drop(&mut self) {
-        if self.0.wanting.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.calm.fetch_add(1, Ordering::SeqCst);
-        }
+        let less = |now: u64| match now & WANTING {
+            1 => now.wrapping_add(PERIOD - 1),
+            _ => now - 1,
+        };
+        self.0.wanting.update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 }
 
@@ -44,13 +51,14 @@ impl Pressure {
 
     /// How many want room.
     pub fn wanting(&self) -> usize {
-        self.wanting.load(Ordering::SeqCst)
+        self.now().1
     }
 
-    /// Tells times apart between which nobody wanted room: within one of them, whoever becomes idle
-    /// or begins to wait goes by itself.
-    pub fn period(&self) -> usize {
-        self.calm.load(Ordering::SeqCst)
+    /// The period, which tells times apart between which nobody wanted room, and how many want room
+    /// in it. Within one period, whoever becomes idle or begins to wait goes by itself.
+    pub fn now(&self) -> (u64, usize) {
+        let now = self.wanting.load(Ordering::SeqCst);
+        (now / PERIOD, (now & WANTING) as usize)
     }
 
     /// Waits until room is wanted by somebody more: for whoever makes it.
@@ -95,10 +103,9 @@ mod tests {
         pressure.wanted().await;
         pressure.ask_one();
         waiting.await;
-        let period = pressure.period();
+        let (period, _) = pressure.now();
         drop(want);
-        assert_eq!(pressure.wanting(), 0);
-        assert_ne!(pressure.period(), period, "who waits from now on has to be asked");
+        assert_eq!(pressure.now(), (period + 1, 0), "who waits from now on has to be asked");
     }
 
     #[tokio::test(start_paused = true)]

@@ -215,7 +215,7 @@ impl Handle {
     /// this only spreads the work of a recovery.
     pub(crate) async fn settled(&self) {
         for _ in 0..SETTLE_STEPS {
-            if self.sender.is_closed() || self.visible.loaded.load(Ordering::Acquire) {
+            if self.sender.is_closed() || self.visible.loaded.load(Ordering::SeqCst) {
                 return;
             }
             tokio::time::sleep(SETTLE_STEP).await;
@@ -574,7 +574,7 @@ impl Making {
 impl Handle {
     /// The log's view, with what it cannot show yet: a job that runs.
     fn metadata(&self) -> WorkerMetadata {
-        let busy = self.visible.busy.load(Ordering::Acquire);
+        let busy = self.visible.busy.load(Ordering::SeqCst);
         let mut metadata = self.writer.with_state(|s| metadata::metadata(&self.writer.worker, s));
         if busy
             && matches!(

@@ -135,7 +135,7 @@ impl Executor {
         let (mut loaded, mut queued) = (0, 0);
         let handles = self.handles();
         for handle in &handles {
-            loaded += u64::from(handle.visible.loaded.load(Ordering::Acquire));
+            loaded += u64::from(handle.visible.loaded.load(Ordering::SeqCst));
             queued += handle.writer.with_state(|s| s.pending.len() as u64);
         }
         WORKERS_ACTIVE.set(handles.len() as u64);

@@ -36,7 +36,7 @@ impl Shared {
         loop {
             pressure.wanted().await;
             let Some(shared) = this.upgrade() else { return };
-            let (period, wanting) = (pressure.period(), pressure.wanting());
+            let (period, wanting) = pressure.now();
             // As many as can be in memory were asked already, and room was wanted ever since.
             if all_asked_in == Some(period) {
                 continue;
@@ -55,11 +55,11 @@ impl Shared {
         let loaded = actors
             .values()
             .filter_map(|slot| slot.get())
-            .filter(|h| h.visible.loaded.load(Ordering::Acquire));
+            .filter(|h| h.visible.loaded.load(Ordering::SeqCst));
         let mut share = 0;
         let mut idle: Vec<_> = loaded
             .inspect(|_| share += 1)
-            .filter(|h| !h.visible.busy.load(Ordering::Acquire))
+            .filter(|h| !h.visible.busy.load(Ordering::SeqCst))
             .map(|h| (h.used.load(Ordering::Relaxed), h))
             .collect();
         let count = count.max(share / EVICTED_SHARE).min(idle.len());

@@ -179,6 +179,7 @@ impl Run<'_> {
         if self.deaths > 2 {
             return Err("the node died more often than it was told to".into());
         }
+        self.node.log().settled().await;
         let next = Node::start(&self.disk, self.scenario.limits, None)?;
         std::mem::replace(&mut self.node, next).end().await;
         Ok(())

@@ -240,7 +240,7 @@ impl Actor {
     }
 
     async fn rest(&mut self) {
-        self.visible.busy.store(false, Ordering::Release);
+        self.visible.busy.store(false, Ordering::SeqCst);
         if self.ephemeral {
             self.unload();
         } else if self.loaded.is_some() && self.shared.is_room_wanted() {
@@ -257,7 +257,7 @@ impl Actor {
     }
 
     async fn wait_for_retry(&mut self, at: Instant) {
-        self.visible.busy.store(false, Ordering::Release);
+        self.visible.busy.store(false, Ordering::SeqCst);
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => self.retry_at = None,
             command = self.mailbox.recv() => self.obey(command).await,
@@ -277,7 +277,7 @@ impl Actor {
 
     /// Runs a job, serving commands meanwhile.
     async fn work(&mut self, job: Job) {
-        self.visible.busy.store(true, Ordering::Release);
+        self.visible.busy.store(true, Ordering::SeqCst);
         (self.served, self.woken) = (true, false);
         let saving = matches!(job, Job::Snapshot);
         let calling = matches!(job, Job::Call(_));
@@ -302,7 +302,7 @@ impl Actor {
                     drop(running);
                     self.answer_completed(&mut answered);
                     self.loaded = loaded.filter(|_| !(self.ephemeral && calling));
-                    self.visible.loaded.store(self.loaded.is_some(), Ordering::Release);
+                    self.visible.loaded.store(self.loaded.is_some(), Ordering::SeqCst);
                     self.after(ended, saving).await;
                     self.checkpoint(false).await;
                     return;
@@ -352,8 +352,9 @@ impl Actor {
     }
 
     fn unload(&mut self) {
+        // Before its place is free: whoever wants the next one must not ask this worker for it.
+        self.visible.loaded.store(false, Ordering::SeqCst);
         self.loaded = None;
-        self.visible.loaded.store(false, Ordering::Release);
     }
 
     /// Makes what was added durable; false: the actor has given up.
