@@ -210,13 +210,16 @@ impl Node {
         }))
     }
 
-    /// How many invocations of a worker have completed, by its oplog.
+    /// How many invocations of a worker have completed, by its oplog; none if there is no worker.
     pub async fn completed(&self, worker: &WorkerId) -> Option<Result<usize, WorkerError>> {
         const MOST: u64 = 1000;
         let query = "exportedfunctioncompleted";
         let start = OplogPosition { next_oplog_index: 1, current_component_version: 0 };
         let page = self.executor.search_oplog(worker.clone(), query, start, MOST);
-        Some(self.alive(page).await?.map(|page| page.entries.len()))
+        Some(match self.alive(page).await? {
+            Err(WorkerError::WorkerNotFound { .. }) => Ok(0),
+            page => page.map(|page| page.entries.len()),
+        })
     }
 
     /// Invokes with a key, without waiting for the result.

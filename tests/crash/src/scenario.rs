@@ -18,8 +18,6 @@ pub enum Step {
     Call(&'static str, &'static str, Value),
     /// An awaited call of another worker, which must succeed; how, depends on the crash.
     Delivered(&'static str, &'static str, Value),
-    /// Waits until a function, which changes nothing, answers a value.
-    Until(&'static str, &'static str, Value),
     /// So many invocations of the worker have completed, no matter who made them.
     Completed(&'static str, usize),
     /// The same without looking at the answer, for functions whose failure is part of the scenario.
@@ -116,23 +114,20 @@ impl Run<'_> {
         let Some(step) = self.scenario.steps.get(number).cloned() else { return Ok(()) };
         match step {
             Step::Call(worker, function, parameters) => {
-                let answer = self.call(worker, function, parameters, number.to_string()).await?;
+                let answer = self.call(worker, function, parameters, number).await?;
                 let answer = answer.map_err(|e| format!("{function}: {e}"))?;
                 self.answers.insert(number, answer);
             }
             Step::Delivered(worker, function, parameters) => {
-                let answer = self.call(worker, function, parameters, number.to_string()).await?;
+                let answer = self.call(worker, function, parameters, number).await?;
                 let answer = answer.map_err(|e| format!("{function}: {e}"))?;
                 if answer.get("ok").is_none() {
                     return Err(format!("{function} answered {answer}").into());
                 }
             }
-            Step::Until(worker, function, value) => {
-                self.until(worker, function, &value, number).await?
-            }
             Step::Completed(worker, count) => self.completed(worker, count).await?,
             Step::Attempt(worker, function, parameters) => {
-                drop(self.call(worker, function, parameters, number.to_string()).await?)
+                drop(self.call(worker, function, parameters, number).await?)
             }
             Step::Send(worker, function, parameters) => {
                 self.send(worker, function, parameters, number).await?
@@ -155,7 +150,7 @@ impl Run<'_> {
                 (step, self.answers.get(&number).cloned())
             {
                 let again = self
-                    .call(worker, function, parameters, number.to_string())
+                    .call(worker, function, parameters, number)
                     .await?
                     .map_err(|e| format!("asked again: {e}"))?;
                 if again != before {
@@ -234,10 +229,11 @@ impl Run<'_> {
         worker: &str,
         function: &str,
         parameters: Value,
-        key: String,
+        key: usize,
     ) -> Result<Result<Value, WorkerError>, Failure> {
         let worker = self.worker(worker)?;
         let parameters = self.filled(&parameters)?;
+        let key = key.to_string();
         loop {
             let call = self.node.call(&worker, function, &parameters, &key);
             let Ok(answer) = tokio::time::timeout(PATIENCE, call).await else {
@@ -287,28 +283,6 @@ impl Run<'_> {
                 None => self.restart().await?,
             }
         }
-    }
-
-    async fn until(
-        &mut self,
-        worker: &str,
-        function: &str,
-        value: &Value,
-        number: usize,
-    ) -> Result<(), Failure> {
-        let until = tokio::time::Instant::now() + PATIENCE;
-        for attempt in 0.. {
-            let key = format!("{number}-{attempt}");
-            let answer = self.call(worker, function, Value::Array(Vec::new()), key).await?;
-            if answer.as_ref() == Ok(value) {
-                return Ok(());
-            }
-            if tokio::time::Instant::now() > until {
-                return Err(format!("{function} answers {answer:?}, not {value}").into());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 
     async fn completed(&mut self, worker: &str, count: usize) -> Result<(), Failure> {
