@@ -478,15 +478,15 @@ async fn a_component_composed_with_a_generated_stub_runs_unchanged() -> Result<(
     Ok(())
 }
 
-/// With room for a few workers only, callers that wait make room for the workers that they wait
-/// for. `EMET_RPC_SCALE=10000` is the big run (docs/limits.md).
 /// Requests that the client of a test makes at the same time.
 const AT_ONCE: usize = 256;
 
+/// How many callers or callees there are; `EMET_RPC_SCALE=10000` is the big run (docs/limits.md).
 fn scale() -> u32 {
     std::env::var("EMET_RPC_SCALE").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
 }
 
+/// With room for a few workers only, callers that wait make room for the workers that they wait for.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_of_one_callee_find_room() -> Result<(), Failure> {
     let server = Server::start_with(&["--max-loaded", "3"]).await?;
