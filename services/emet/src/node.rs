@@ -24,7 +24,7 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "EMET_SUSPEND_AFTER", default_value = "10s", value_name = "DURATION")]
     suspend_after: HumanDuration,
     /// When checkpoints are taken: off, on, or always (after every invocation, for tests).
-    #[arg(long, env = "EMET_CHECKPOINTS", default_value = "off")]
+    #[arg(long, env = "EMET_CHECKPOINTS", default_value = "on")]
     checkpoints: CheckpointMode,
     /// Networks that guests may not reach, such as 10.0.0.0/8, or shop=10.0.0.0/8 for the component
     /// shop alone; repeatable.
