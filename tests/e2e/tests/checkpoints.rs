@@ -5,8 +5,7 @@
 use emet_api::RevertTarget;
 use emet_e2e::{Failure, Server};
 use emet_model::{ComponentId, UpdateMode, UpdateRecord, WorkerId};
-use emet_values::{Export, FunctionType, Type};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,171 +23,6 @@ async fn verify(server: &Server, worker: &WorkerId) -> Result<Option<u64>, Failu
         return Err(format!("{worker} differs: {:#?}\n{}", found.differences, server.log()).into());
     }
     Ok(found.checkpoint)
-}
-
-/// A value of a type; none where one cannot be made up.
-fn sample(typ: &Type, seed: u64) -> Option<Value> {
-    Some(match typ {
-        Type::Bool => json!(seed % 2 == 1),
-        Type::F32 | Type::F64 => json!(seed as f64 + 0.5),
-        Type::Char => json!(97 + seed),
-        Type::String => json!(format!("text-{seed}")),
-        Type::List(inner) => json!([sample(inner, seed)?, sample(inner, seed + 1)?]),
-        Type::Option(inner) => sample(inner, seed)?,
-        Type::Result { ok: Some(ok), .. } => json!({"ok": sample(ok, seed)?}),
-        Type::Result { ok: None, .. } => json!({"ok": null}),
-        Type::Tuple(types) => {
-            Value::Array(types.iter().map(|t| sample(t, seed)).collect::<Option<_>>()?)
-        }
-        Type::Record(fields) => Value::Object(
-            fields
-                .iter()
-                .map(|(name, t)| Some((name.clone(), sample(t, seed)?)))
-                .collect::<Option<_>>()?,
-        ),
-        Type::Variant(cases) => {
-            let (name, payload) = cases.first()?;
-            json!({name: payload.as_ref().map_or(Some(Value::Null), |t| sample(t, seed))?})
-        }
-        Type::Enum(names) => json!(names.first()?),
-        Type::Flags(names) => json!([names.first()?]),
-        Type::Handle { .. } => return None,
-        _ => json!(seed),
-    })
-}
-
-/// Full names and sample parameters of the functions that can be called just so.
-fn calls(exports: &[Export], seed: u64) -> Vec<(String, Value)> {
-    let call = |name: String, function: &FunctionType| {
-        let parameters =
-            function.params.iter().map(|(_, t)| sample(t, seed)).collect::<Option<Vec<Value>>>()?;
-        (!function.name.starts_with('[')).then_some((name, Value::Array(parameters)))
-    };
-    let named = exports.iter().flat_map(|export| match export {
-        Export::Function(function) => vec![call(function.name.clone(), function)],
-        Export::Instance { name, functions } => functions
-            .iter()
-            .map(|function| call(format!("{name}.{{{}}}", function.name), function))
-            .collect(),
-    });
-    named.flatten().collect()
-}
-
-/// Waits, fails on purpose, or stops the worker.
-const NOT_CALLED: &[&str] = &[
-    "with-retry",
-    "timeout",
-    "await",
-    "sleep",
-    "fail",
-    "exit",
-    "interrupt",
-    "update",
-    "delete",
-    "wait",
-    "spin",
-    "recurse",
-    "suspend",
-    "revert",
-    "jump",
-];
-
-/// All built test components and examples, by their names.
-fn prebuilt() -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut all = Vec::new();
-    for dir in ["tests/guests/prebuilt", "examples/prebuilt"] {
-        for entry in std::fs::read_dir(root.join(dir))? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // One misbehaves on purpose.
-            if name.ends_with(".wasm") && name != "hostile.wasm" {
-                all.push((name, std::fs::read(&path)?));
-            } else if name.ends_with(".wasm.zst") {
-                all.push((name, zstd::decode_all(std::fs::File::open(&path)?)?));
-            }
-        }
-    }
-    all.sort();
-    Ok(all)
-}
-
-/// Calls a function of a worker; false if it does not return a result soon.
-async fn try_call(server: &Server, worker: &WorkerId, function: &str, parameters: Value) -> bool {
-    let called =
-        tokio::time::timeout(Duration::from_secs(5), server.call(worker, function, parameters))
-            .await;
-    matches!(called, Ok(Ok(_)))
-}
-
-/// Whether a call returns a result and leaves a worker that can be compared: one that holds
-/// nothing open, and has not switched recording off.
-async fn is_compared(
-    server: &Server,
-    worker: &WorkerId,
-    (function, parameters): (&str, Value),
-) -> Result<bool, Failure> {
-    if !try_call(server, worker, function, parameters).await {
-        return Ok(false);
-    }
-    let found = server.client.verify_worker(worker).await?;
-    match found.not_compared {
-        Some(reason) => eprintln!("{function}: {reason}"),
-        None if !found.equal => {
-            return Err(format!("{function}: {:#?}\n{}", found.differences, server.log()).into());
-        }
-        None => return Ok(true),
-    }
-    Ok(false)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Failure> {
-    let server = Server::start_with(ALWAYS).await?;
-    for (number, (file, wasm)) in prebuilt()?.into_iter().enumerate() {
-        let name = format!("c{number}-{}", file.split('.').next().unwrap_or_default());
-        let upload = emet_client::Upload { wasm: wasm.into(), ..Default::default() };
-        let component = server.client.create_component(&name, upload).await?;
-        assert!(
-            component.checkpoints.as_ref().is_some_and(|c| c.supported),
-            "{name}: {:?}",
-            component.checkpoints
-        );
-        let id = component.versioned_component_id.component_id;
-        let mut functions = Vec::new();
-        for (function, parameters) in calls(&component.metadata.exports, 1) {
-            let plain = function.rsplit('{').next().unwrap_or_default();
-            if NOT_CALLED.iter().any(|word| plain.contains(word)) {
-                continue;
-            }
-            let alone = WorkerId::new(id, format!("alone-{}", functions.len()));
-            let compared = is_compared(&server, &alone, (&function, parameters)).await;
-            if compared.map_err(|e| format!("{name}: {e}"))? {
-                functions.push(function);
-            }
-            server.client.delete_worker(&alone).await?;
-        }
-        let worker = WorkerId::new(id, "all");
-        let mut called = 0;
-        for seed in 1..3 {
-            for (function, parameters) in calls(&component.metadata.exports, seed) {
-                if functions.contains(&function)
-                    && try_call(&server, &worker, &function, parameters).await
-                {
-                    called += 1;
-                }
-            }
-        }
-        assert!(called > 0, "{name}: no function can be called just so");
-        let checkpoint = verify(&server, &worker).await.map_err(|e| format!("{name}: {e}"))?;
-        assert!(
-            checkpoint.is_some(),
-            "{name}: no checkpoint after {called} calls of {functions:?}\n{}",
-            server.log()
-        );
-        eprintln!("{name}: {called} calls of {functions:?}, checkpoint at {checkpoint:?}");
-    }
-    Ok(())
 }
 
 /// A bank with resources of its own, and two tellers that hold some of them between calls.
@@ -539,6 +373,30 @@ async fn a_long_history_is_not_replayed() -> Result<(), Failure> {
     server.crash().await?;
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(calls));
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_workers_are_compared_in_the_background() -> Result<(), Failure> {
+    let server = Server::start_with(&["--verify-every", "20ms"]).await?;
+    let worker = WorkerId::new(server.upload("counter").await?, "w");
+    server.call(&worker, ADD, json!([1])).await?;
+    let compared = |metrics: &str, outcome: &str| {
+        let series = format!("emet_verifications_total{{outcome=\"{outcome}\"}} ");
+        metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    for _ in 0..400 {
+        let metrics = server.client.metrics().await?;
+        assert_eq!(compared(&metrics, "different"), 0, "{}", server.log());
+        if compared(&metrics, "equal") > 1 {
+            assert_eq!(server.call(&worker, GET, json!([])).await?, json!(1));
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Err(format!("nothing was compared\n{}", server.log()).into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
