@@ -68,8 +68,8 @@ impl Instance {
     async fn read_base(&mut self) -> wasmtime::Result<()> {
         let Some(plan) = self.prepared.plan.clone() else { return Ok(()) };
         let mut access = self.access();
-        let (highest,): (u32,) = access.invoke("highest", ()).await?;
-        let untouched = highest == 0 && !access.store.data().journal.is_touched();
+        let untouched =
+            access.holds_nothing(&plan).await? && !access.store.data().journal.is_touched();
         let base = if untouched { Some(access.base(&plan).await?) } else { None };
         self.prepared.set_base(base);
         Ok(())

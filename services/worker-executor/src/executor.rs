@@ -63,11 +63,18 @@ pub struct ExecutorOptions {
     pub recovery_parallelism: usize,
     /// When checkpoints are taken.
     pub checkpoints: CheckpointMode,
+    /// How often a worker is compared with a replay of its history.
+    pub verify_every: Option<Duration>,
 }
 
 impl Default for ExecutorOptions {
     fn default() -> Self {
-        Self { max_loaded: 4096, recovery_parallelism: 16, checkpoints: CheckpointMode::default() }
+        Self {
+            max_loaded: 4096,
+            recovery_parallelism: 16,
+            checkpoints: CheckpointMode::default(),
+            verify_every: None,
+        }
     }
 }
 
@@ -162,6 +169,9 @@ impl Executor {
         let mut background = JoinSet::new();
         background.spawn(Shared::run_timers(Arc::downgrade(&shared)));
         background.spawn(Shared::make_room(Arc::downgrade(&shared)));
+        if let Some(every) = options.verify_every {
+            background.spawn(Shared::verify_some(Arc::downgrade(&shared), every));
+        }
         let executor = Arc::new(Self { shared, _background: Arc::new(background) });
         let workers: Arc<dyn Workers> = executor.clone();
         // The node outlives no executor: it holds it weakly. In a cluster it was given a way to

@@ -15,6 +15,7 @@ use emet_runtime::checkpoint::Checkpoint;
 use emet_runtime::files::WorkerFiles;
 use emet_runtime::log::{Journal, OplogWriter};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, UnderWay, Waiting, WorkerCtx};
+use emet_telemetry::metrics::list::CHECKPOINT_LOADS;
 use emet_values::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -192,8 +193,12 @@ impl Scene {
         target: OplogIndex,
     ) -> Option<(Instance, OplogIndex)> {
         let (store, tag) = (&self.shared.checkpoints, self.shared.cache.tag());
-        let found = self.checkpoint.take();
-        let checkpoint = fitting(store, &self.writer, found, plan, prepared, tag).await?;
+        let found = self.checkpoint.take()?;
+        let Some(checkpoint) = fitting(store, &self.writer, found, plan, prepared, tag).await
+        else {
+            CHECKPOINT_LOADS.with(["log"]).inc();
+            return None;
+        };
         let index = checkpoint.binding.index;
         let restored = match self.context(prepared, plan, target, Some(&checkpoint)).await {
             Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint)
@@ -201,6 +206,7 @@ impl Scene {
                 .map_err(|e| format!("{e:#}")),
             Err(error) => Err(error.to_string()),
         };
+        CHECKPOINT_LOADS.with([if restored.is_ok() { "checkpoint" } else { "log" }]).inc();
         match restored {
             Ok(instance) => Some((instance, index)),
             Err(reason) => {
