@@ -25,11 +25,7 @@ for _ in $(seq 600); do
 done
 
 export GOLEM_CONFIG_DIR=$work/config
-mkdir -p "$GOLEM_CONFIG_DIR"
-cat >"$GOLEM_CONFIG_DIR/config.json" <<EOF
-{"profiles":{"default":{"Golem":{"url":"$url/","worker_url":null,"allow_insecure":false,
-  "config":{"default_format":"text"}}}},"active_profile":"default"}
-EOF
+"$cli" profile add default --component-url "$url/" --set-active
 
 guests=tests/guests/prebuilt
 failed=0
@@ -65,8 +61,14 @@ both() {
   golem "$expected" --format json "$@"
 }
 
+# The id of a component.
+component_id() {
+  curl --silent "$url/v1/components?component-name=$1" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["versionedComponentId"]["componentId"])'
+}
+
 golem counter component add --component-name counter --non-interactive "$guests/counter.wasm"
-golem counter component add --component-name versions --non-interactive "$guests/update-v2.wasm"
+golem versions component add --component-name versions --non-interactive "$guests/update-v2.wasm"
 both counter component list
 both counter component get --component-name counter
 golem counter component update --component-name counter --non-interactive "$guests/counter.wasm"
@@ -79,25 +81,59 @@ golem 12 --format json worker invoke-and-await --component-name counter --worker
   --function 'test:counter/api.{add}' --parameters '[7]' --idempotency-key k1
 golem 12 worker invoke-and-await --component-name counter --worker-name counter-1 \
   --function 'test:counter/api.{add}' --parameters '[{"typ":{"type":"U64"},"value":7}]' --idempotency-key k1
-golem 9 worker invoke-and-await --component-name counter --function 'test:counter/api.{add}' --arg 9
 golem '' worker invoke --component-name counter --worker-name counter-2 --function 'test:counter/api.{slow-add}' --arg 1 --arg 600000
 golem '' worker interrupt --component-name counter --worker-name counter-2
 both Interrupted worker get --component-name counter --worker-name counter-2
 golem '' worker resume --component-name counter --worker-name counter-2
 golem '' worker simulated-crash --component-name counter --worker-name counter-2
-both counter-1 worker oplog --component-name counter --worker-name counter-1 --from 1
+both REGION worker oplog --component-name counter --worker-name counter-1 --from 1
+golem counter-1 --format json worker oplog --component-name counter --worker-name counter-1
 both add worker oplog --component-name counter --worker-name counter-1 --query add
-golem f1 worker invoke-and-await --component-name versions --worker-name v --function 'test:update/api.{f1}' --arg 3 --arg 0
+golem 3 worker invoke-and-await --component-name versions --worker-name v --function 'test:update/api.{f1}' --arg 3 --arg 0
 golem versions component update --component-name versions --non-interactive "$guests/update-v2.wasm"
 golem '' worker update --component-name versions --worker-name v --mode auto --target-version 1
-golem '' worker update-many --component-name versions --mode auto --target-version 1
+golem versions component update --component-name versions --non-interactive "$guests/update-v2.wasm"
+golem '' worker update --component-name versions --worker-name v --mode manual --target-version 2
+both v worker get --component-name versions --worker-name v
+golem v worker update-many --component-name versions --mode auto --target-version 2
 golem '' component try-update-workers --component-name versions --update-mode auto
+golem ephemeral component add --component-name ephemeral --ephemeral --non-interactive "$guests/counter.wasm"
+golem 9 worker invoke-and-await --component-name ephemeral --worker-name one --function 'test:counter/api.{add}' --arg 9
+golem '' worker idempotency-key
+both '' component get-installations --component-name counter --version 0
+
+# By the identifiers that others hand out.
+component=$(component_id counter)
+both counter component get --component "urn:component:$component"
+both counter-1 worker get --worker "urn:worker:$component/counter-1"
+both counter get "urn:component:$component"
+both counter-1 get "urn:worker:$component/counter-1"
+
+# The live stream shows what a worker prints, during one invocation and until the client is stopped.
+print='test:env/api.{print}'
+golem env component add --component-name env --non-interactive "$guests/env.wasm"
+golem 'Empty result' worker invoke-and-await --connect --component-name env --worker-name printer --function "$print" --arg '"hello"'
+"$cli" worker connect --component-name env --worker-name printer >"$work/stream" 2>&1 &
+stream=$!
+for n in $(seq 100); do
+  "$cli" worker invoke-and-await --component-name env --worker-name printer --function "$print" --arg '"streamed"' >/dev/null
+  ! grep -q streamed "$work/stream" || break
+done
+kill "$stream"
+wait "$stream" || true
+if ((n < 100)); then
+  echo "ok      golem-cli worker connect"
+else
+  echo "FAILED  golem-cli worker connect: nothing was shown"
+  failed=$((failed + 1))
+fi
+
 golem '' component redeploy --component-name counter --non-interactive
 golem '' worker delete --component-name counter --worker-name counter-1
 golem '' worker delete --component-name counter --worker-name counter-2
 
 # The oplog of a worker with entries that this client does not know.
-component=$(curl --silent "$url/v1/components?component-name=versions" | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["versionedComponentId"]["componentId"])')
+component=$(component_id versions)
 curl --silent --fail --output "$work/revert" --header 'content-type: application/json' \
   --data '{"type":"revertLastInvocations","numberOfInvocations":1}' "$url/v1/components/$component/workers/v/revert"
 both no worker oplog --component-name versions --worker-name v --from 1
