@@ -35,7 +35,21 @@ if [[ -z ${GOLEM_RUSTC:-} ]]; then
   GOLEM_RUSTC=$root/rust/bin/rustc
   "$GOLEM_RUSTC" --version >/dev/null 2>&1 || unpack_compiler
 fi
+# One of its crates asks cargo where the formats of others are, and is shown those of newer versions,
+# which do not fit: the compiler of formats is told to look into the locked versions first.
+mkdir -p "$root/tools"
+cat >"$root/tools/protoc" <<WRAPPER
+#!/bin/sh
+case "\$*" in *proto/golem/*)
+  for formats in "\${CARGO_HOME:-\$HOME/.cargo}"/registry/src/*/golem-wasm-*-$version/proto; do
+    set -- "-I\$formats" "\$@"
+  done
+esac
+exec $(command -v protoc) "\$@"
+WRAPPER
+chmod +x "$root/tools/protoc"
+
 echo "golem-cli $version with $("$GOLEM_RUSTC" --version): this takes long"
-RUSTC=$GOLEM_RUSTC CARGO_TARGET_DIR=$root/build CARGO_PROFILE_DEV_DEBUG=0 \
+PROTOC=$root/tools/protoc RUSTC=$GOLEM_RUSTC CARGO_TARGET_DIR=$root/build CARGO_PROFILE_DEV_DEBUG=0 \
   cargo install golem-cli --version "$version" --locked --debug --root "$root"
 rm -rf "$root/build"

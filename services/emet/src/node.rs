@@ -91,6 +91,8 @@ impl NodeArgs {
             promises: Promises::new(stores.kv.clone()),
             components,
             workers: OnceLock::new(),
+            stopping: Default::default(),
+            waits: Arc::default(),
             memory: MemoryBudget::new(self.memory_mib.map_or_else(default_memory, |mib| mib << 20)),
             suspend_after: self.suspend_after.0,
             network: GuestNetwork::new(self.network(policy)),

@@ -2,7 +2,7 @@
 //! older ones), before or after it is written, loses nothing: started again, it gives the same
 //! answers, to new requests and to repeated ones.
 
-use emet_crash::{Backend, Death, Disk, Failure, Moment, Node};
+use emet_crash::{Backend, Death, Disk, Failure, Limits, Moment, Node};
 use emet_model::WorkerId;
 use emet_runtime::checkpoint::CheckpointMode;
 use serde_json::json;
@@ -22,34 +22,32 @@ async fn add(node: &Node, worker: &WorkerId, n: u64) -> Result<u64, Failure> {
 
 /// Runs the calls on stores that die at a write; whether they did.
 async fn run(shared: &Disk, at: (u64, Moment)) -> Result<bool, Failure> {
-    let begun = std::time::Instant::now();
     let disk = shared.fresh(Backend::Memory)?;
-    let node = Node::start_with(&disk, None, CheckpointMode::Always)?;
+    let node = Node::start_with(&disk, Limits::default(), None, CheckpointMode::Always)?;
     let id = node.upload("counter").await?;
     // Compiling the component writes, too.
     add(&node, &WorkerId::new(id, "other"), 1).await?;
     node.end().await;
     let worker = WorkerId::new(id, "w");
     let (death, dying) = Death::over(&disk, at);
-    let mut node = Node::start_with(&dying, None, CheckpointMode::Always)?;
+    let mut node = Node::start_with(&dying, Limits::default(), None, CheckpointMode::Always)?;
     let mut restarted = false;
     for n in 1..=CALLS {
         let mut answer = add(&node, &worker, n).await;
         // Whoever gets no answer asks again; so does one who asks a node that died meanwhile.
         if death.has_come() && !std::mem::replace(&mut restarted, true) {
-            node = Node::start_with(&disk, None, CheckpointMode::Always)?;
+            node = Node::start_with(&disk, Limits::default(), None, CheckpointMode::Always)?;
             answer = add(&node, &worker, n).await;
         }
         assert_eq!(answer?, n * (n + 1) / 2, "call {n}, death at {at:?}");
     }
-    node = Node::start_with(&disk, None, CheckpointMode::On)?;
+    node = Node::start_with(&disk, Limits::default(), None, CheckpointMode::On)?;
     for n in 1..=CALLS {
         assert_eq!(add(&node, &worker, n).await?, n * (n + 1) / 2, "again {n}, death at {at:?}");
     }
     let total = node.call(&worker, "test:counter/api.{get}", &[], "total").await;
     assert_eq!(total.ok_or("the node died")??, json!(CALLS * (CALLS + 1) / 2), "{at:?}");
     node.end().await;
-    eprintln!("{at:?} {:?}", begun.elapsed());
     Ok(death.has_come())
 }
 

@@ -15,7 +15,7 @@ mod io;
 mod keyvalue;
 mod logging;
 mod random;
-mod rpc;
+pub(crate) mod rpc;
 pub(crate) mod sockets;
 mod values;
 
