@@ -1,7 +1,7 @@
 # Guest components. Included by the top Makefile; paths are relative to the repository's root.
 # Nothing here is needed to build or test Emet: what tests use is checked in under tests/guests/prebuilt.
 
-.PHONY: guest-toolchain guests guests-check guests-update examples-ts examples-ts-update example-c wit-check
+.PHONY: guest-toolchain guests guests-check guests-update examples-ts examples-ts-update example-c example-c-update wit-check
 
 ## The compiler for guests, under target/guest-toolchain (once; about 1.5 minutes and 500 MB).
 guest-toolchain:
@@ -30,6 +30,10 @@ examples-ts-update: examples-ts
 ## The C example (Python's ziglang package, npm) into examples/c-counter/build.
 example-c:
 	cd examples/c-counter && ./build.sh
+
+## Replaces the checked-in C example, which tests run.
+example-c-update: example-c
+	zstd -19 -q -f examples/c-counter/build/counter.wasm -o examples/prebuilt/c-counter.wasm.zst
 
 ## Whether wit/ agrees with the published packages.
 wit-check:

@@ -134,7 +134,8 @@ impl Checkpoints {
             let results = unsaved.map(|(key, finished)| (key.clone(), *finished)).collect();
             (summary::encode_without_results(s, binding.index), s.created_at, results)
         });
-        self.last = binding.index;
+        // One that cannot be written is not tried over and over.
+        (self.last, self.not_before) = (binding.index, binding.index + 1);
         loaded.instance.reset_ran();
         let taken = Taken {
             writer: writer.clone(),

@@ -3,11 +3,13 @@
 //! never died.
 
 mod crashing;
+mod dying;
 mod effects;
 mod node;
 mod scenario;
 
 pub use crashing::{CrashingLog, Moment};
+pub use dying::Death;
 pub use effects::World;
 pub use node::{Backend, Disk, Limits, Node};
 pub use scenario::{Outcome, Scenario, Step};

@@ -84,6 +84,16 @@ impl Disk {
         Self { log, ..self.clone() }
     }
 
+    /// The same log with other keys and objects.
+    pub fn with_keys_and_objects(&self, kv: Arc<dyn KvStore>, blobs: Arc<dyn BlobStore>) -> Self {
+        Self { kv, blobs, ..self.clone() }
+    }
+
+    /// The stores of keys and objects.
+    pub fn keys_and_objects(&self) -> (Arc<dyn KvStore>, Arc<dyn BlobStore>) {
+        (self.kv.clone(), self.blobs.clone())
+    }
+
     /// The log store.
     pub fn log(&self) -> &Arc<dyn LogStore> {
         &self.log
@@ -119,11 +129,20 @@ impl Node {
         limits: Limits,
         crash: Option<(u64, Moment)>,
     ) -> Result<Self, Failure> {
+        Self::start_with(disk, limits, crash, checkpoint_mode()?)
+    }
+
+    /// As [`Self::start`], with checkpoints in a mode of its own.
+    pub fn start_with(
+        disk: &Disk,
+        limits: Limits,
+        crash: Option<(u64, Moment)>,
+        checkpoints: CheckpointMode,
+    ) -> Result<Self, Failure> {
         let log = CrashingLog::new(disk.log.clone(), crash);
         let (components, _uploads) = ComponentService::new(disk.kv.clone(), disk.blobs.clone());
         let cache = ComponentCache::new(shared_engine()?, disk.blobs.clone(), components.clone())
             .map_err(|e| format!("{e:#}"))?;
-        let checkpoints = checkpoint_mode()?;
         let off = checkpoints == CheckpointMode::Off;
         let cache = if off { cache.without_checkpoints() } else { cache };
         let services = Arc::new(services(disk, limits, components.clone()));

@@ -134,12 +134,12 @@ fn links() -> BTreeMap<String, DynamicLinkedInstance> {
     .into()
 }
 
+/// How long a call may take; the first one of a component, which waits until it is compiled.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls a function of a worker; false if it does not return a result soon.
 async fn try_call(server: &Server, worker: &WorkerId, function: &str, parameters: Value) -> bool {
-    let called =
-        tokio::time::timeout(Duration::from_secs(5), server.call(worker, function, parameters))
-            .await;
-    matches!(called, Ok(Ok(_)))
+    let call = server.call(worker, function, parameters);
+    matches!(tokio::time::timeout(PATIENCE, call).await, Ok(Ok(_)))
 }
 
 /// Whether a call returns a result and leaves a worker that can be compared: one that holds
