@@ -8,7 +8,7 @@ use crate::state_machine::StateMachine;
 use crate::types::Raft;
 use emet_api::cluster::{ClusterStatus, ExecutorStatus, ManagerStatus};
 use emet_api::grpc::proto::shards as wire;
-use emet_api::grpc::{ChannelOptions, channel};
+use emet_api::grpc::{ChannelOptions, Refusals, channel};
 use emet_shard_map::{Answer, Command, ExecutorState, ShardMap};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, Config, SnapshotPolicy};
@@ -325,12 +325,13 @@ async fn found(manager: Manager, peers: Vec<Peer>) {
     if peers.iter().map(|p| p.id).min() != Some(manager.id) {
         return;
     }
+    let mut refusals = Refusals::default();
     loop {
         match manager.raft.is_initialized().await {
             Ok(false) => {}
             Ok(true) | Err(_) => return,
         }
-        match all_unfounded(&manager, &peers).await {
+        match all_unfounded(&manager, &peers, &mut refusals).await {
             Ok(true) => break,
             Ok(false) => {
                 tracing::warn!(
@@ -353,13 +354,20 @@ async fn found(manager: Manager, peers: Vec<Peer>) {
 }
 
 /// Whether no other member belongs to a group; the error names one that did not answer.
-async fn all_unfounded(manager: &Manager, peers: &[Peer]) -> Result<bool, u64> {
+async fn all_unfounded(
+    manager: &Manager,
+    peers: &[Peer],
+    refusals: &mut Refusals,
+) -> Result<bool, u64> {
     for peer in peers.iter().filter(|p| p.id != manager.id) {
         let channel = channel(&peer.address, ChannelOptions::default()).map_err(|_| peer.id)?;
         let mut client = wire::shards_client::ShardsClient::new(channel);
         let mut request = tonic::Request::new(wire::StatusRequest {});
         request.set_timeout(Duration::from_secs(2));
-        let reply = client.status(request).await.map_err(|_| peer.id)?;
+        let reply = client.status(request).await.map_err(|status| {
+            refusals.note(&peer.address, &status);
+            peer.id
+        })?;
         if reply.into_inner().initialized {
             return Ok(false);
         }

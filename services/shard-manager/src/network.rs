@@ -2,7 +2,7 @@
 
 use crate::types::{Raft, TypeConfig};
 use emet_api::grpc::proto::shards as wire;
-use emet_api::grpc::{Channel, ChannelOptions, channel};
+use emet_api::grpc::{Channel, ChannelOptions, Refusals, channel};
 use openraft::BasicNode;
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable,
@@ -28,6 +28,8 @@ pub(crate) struct Peer {
     id: u64,
     /// None: its address is no URI.
     client: Option<Client>,
+    address: String,
+    refusals: Refusals,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -40,7 +42,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
         if let Err(error) = &client {
             tracing::error!(id, address = node.addr, %error, "the address of a shard manager is no URI");
         }
-        Peer { id, client: client.ok().map(Client::new) }
+        let (address, refusals) = (node.addr.clone(), Refusals::default());
+        Peer { id, client: client.ok().map(Client::new), address, refusals }
     }
 }
 
@@ -79,7 +82,10 @@ macro_rules! send {
                 "the address is no URI",
             ))));
         };
-        let reply = client.$method(request).await.map_err(|status| failed(&status))?;
+        let reply = client.$method(request).await.map_err(|status| {
+            $peer.refusals.note(&$peer.address, &status);
+            failed(&status)
+        })?;
         decode($peer.id, &reply.into_inner().json)
     }};
 }

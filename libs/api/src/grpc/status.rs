@@ -1,5 +1,6 @@
 //! What a gRPC status means for the caller.
 
+use emet_config::is_skew;
 use emet_model::WorkerError;
 use tonic::{Code, Status};
 
@@ -17,6 +18,9 @@ fn never_sent(status: &Status) -> bool {
 
 /// A call of a worker that got no reply.
 pub(super) fn worker_error(status: &Status) -> WorkerError {
+    if is_skew(status) {
+        return WorkerError::Unavailable { details: status.message().to_owned() };
+    }
     let details = format!("{:?}: {}", status.code(), status.message());
     match status.code() {
         // The message limits: docs/limits.md.
