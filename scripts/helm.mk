@@ -8,7 +8,7 @@ setup-helm: ## Helm, Kubernetes schemas, Redis and an S3 server for tests, into 
 	@scripts/setup-s3.sh
 
 test-helm: setup-helm ## Chart and image: lint, schemas, policies, templates; the pods run as real processes
-	$(CARGO) build --workspace
+	CARGO=$(CARGO) scripts/build-releases.sh
 	EMET_BIN=$(TARGET_DIR)/debug/emet $(HELM_PYTHON) deploy/helm/tests/run.py
 
 test-helm-apiserver: setup-helm ## Install, upgrade, roll back, uninstall on a real Kubernetes API server (builds it: 10 minutes, once)

@@ -1,4 +1,6 @@
 """The chart on a real Kubernetes API server: what helm makes of it, and what the server makes of that."""
+import re
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -7,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from apiserver.server import ApiServer
-from chart import CHART, EVERYTHING, HELM, PROFILES, ROOT, pods, render
+from chart import CHART, EVERYTHING, HELM, PROFILES, ROOT, containers, pods, render
 
 # Made by helm itself, or by the server.
 NOT_OURS = {"Event", "EndpointSlice", "Endpoints"}
@@ -134,6 +136,27 @@ class OnTheServer(unittest.TestCase):
         release.helm("uninstall", "t")
         release.apply("install")
         self.assertEqual(release.objects()[key]["data"], before)
+
+    def test_an_upgrade_over_more_than_one_minor_version_is_refused_before_anything_changes(self):
+        release = self.release("dev")
+        release.apply("install")
+        before = state(release.objects())
+        with tempfile.TemporaryDirectory() as directory:
+            for version, taken in (("0.3.0", False), ("1.0.0", False), ("0.2.0", True), ("0.1.0", True)):
+                chart = Path(directory) / version
+                shutil.copytree(CHART, chart)
+                about = (chart / "Chart.yaml").read_text()
+                (chart / "Chart.yaml").write_text(re.sub("(?m)^appVersion: .*", f"appVersion: {version}", about))
+                arguments = ("upgrade", "t", str(chart), "--values", str(chart / "profiles/dev.yaml"))
+                with self.subTest(version):
+                    if taken:
+                        release.helm(*arguments)
+                        images = {c["image"] for c in containers(list(release.objects().values())).values()}
+                        self.assertIn(f"emet:{version}", images)
+                    else:
+                        with self.assertRaisesRegex(AssertionError, "more than one minor version"):
+                            release.helm(*arguments)
+                        self.assertEqual(state(release.objects()), before)
 
     def test_an_upgrade_without_changes_changes_nothing(self):
         for profile in PROFILES:

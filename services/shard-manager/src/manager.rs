@@ -142,11 +142,15 @@ impl Manager {
         self.raft.metrics().borrow().current_leader == Some(self.id)
     }
 
-    /// Whether this member belongs to a group that has a leader.
+    /// Whether this member belongs to a group that has a leader, and has applied everything that
+    /// was agreed on before that leader was elected: every leader's first entry comes after it.
     pub fn is_ready(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
-        metrics.running_state.is_ok() && metrics.current_leader.is_some()
+        let term = metrics.last_applied.map(|applied| applied.leader_id.term);
+        metrics.running_state.is_ok()
+            && metrics.current_leader.is_some()
+            && term == Some(metrics.current_term)
     }
 
     /// The term of the group, which rises with every election.

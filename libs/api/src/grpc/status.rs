@@ -38,3 +38,19 @@ pub(super) fn worker_error(status: &Status) -> WorkerError {
 pub(super) fn malformed(what: impl std::fmt::Display) -> Status {
     Status::invalid_argument(format!("malformed message: {what}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_was_refused_for_its_release_was_not_executed() {
+        let mut status = Status::failed_precondition("VersionSkew: too far");
+        assert!(matches!(worker_error(&status), WorkerError::ConnectionLost { .. }));
+        status.metadata_mut().insert(emet_config::REFUSED_BY, "0.1.0".parse().unwrap());
+        let error = worker_error(&status);
+        assert!(
+            matches!(&error, WorkerError::Unavailable { details } if details.contains("VersionSkew"))
+        );
+    }
+}
