@@ -2,6 +2,7 @@
 import http.client
 import json
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -60,7 +61,7 @@ class Load:
 
     def __init__(self, client: Client, counter: str, clocks: str, threads: int = 4, lasting: int = 3):
         self.client, self.counter, self.clocks = client, counter, clocks
-        self.calls, self.lasting_calls, self.failures = 0, 0, []
+        self.calls, self.lasting_calls, self.longest, self.failures = 0, 0, 0.0, []
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._count, args=(i,)) for i in range(threads)]
         self._threads += [threading.Thread(target=self._last, args=(i,)) for i in range(lasting)]
@@ -79,6 +80,7 @@ class Load:
         counts = [0] * 5
         while not self._stop.is_set():
             for worker in range(len(counts)):
+                started = time.monotonic()
                 try:
                     answer = self.client.add(self.counter, f"load-{id(self)}-{number}-{worker}", 1)
                     counts[worker] += 1
@@ -87,6 +89,7 @@ class Load:
                 except (OSError, http.client.HTTPException) as error:
                     self.failures.append(f"{number}-{worker}: {error}")
                 self.calls += 1
+                self.longest = max(self.longest, time.monotonic() - started)
 
     def _last(self, number: int) -> None:
         # Not all at the same time.

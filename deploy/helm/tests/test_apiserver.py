@@ -1,4 +1,5 @@
 """The chart on a real Kubernetes API server: what helm makes of it, and what the server makes of that."""
+import os
 import re
 import shutil
 import subprocess
@@ -78,10 +79,11 @@ class OnTheServer(unittest.TestCase):
     def setUpClass(cls):
         directory = tempfile.TemporaryDirectory()
         cls.addClassCleanup(directory.cleanup)
-        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        if "EMET_TEST_NAMESPACES" in os.environ:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         cls.server = ApiServer(Path(directory.name))
         cls.addClassCleanup(cls.server.stop)
-        for name in ("httproutes", "servicemonitors"):
+        for name in ("httproutes", "prometheusrules", "servicemonitors"):
             crd = yaml.load((ROOT / f"target/tools/crds/{name}.yaml").read_text(), yaml.CSafeLoader)
             cls.server.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
         cls.count = 0

@@ -8,6 +8,7 @@ import time
 import unittest
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import binary
@@ -185,6 +186,53 @@ class WholeCluster(Profile, unittest.TestCase):
         self.assertEqual(self.add("after-redis", 1), 1)
         self.test_nothing_was_restarted()
 
+    def set_managers(self, *numbers: int) -> None:
+        [executor, *_] = self.cluster.of("worker-executor")
+        host = "t-emet-shard-manager-{0}.t-emet-shard-manager.emet.svc.cluster.local"
+        members = ",".join(f"{n}=http://{host.format(n)}:9002" for n in numbers)
+        run = executor.execute(["/usr/bin/emet", "cluster", "set-managers", "--members", members], 60)
+        self.assertEqual(run.returncode, 0, run.stderr.decode())
+        self.assertEqual([m["id"] for m in self.status()["managers"] if m["voter"]], list(numbers))
+
+    def test_the_group_of_shard_managers_grows_and_shrinks(self):
+        with ThreadPoolExecutor(1) as pool:
+            # New pods become ready when the group has taken them in.
+            grown = pool.submit(self.cluster.apply, render("dev", "shardManager.replicas=5"))
+            wait_for(lambda: len(self.cluster.of("shard-manager")) == 5, 60)
+            wait_for(lambda: all(get(p, "metrics", "/metrics")[0] == 200 for p in self.cluster.of("shard-manager")), 60)
+            self.set_managers(1, 2, 3, 4, 5)
+            grown.result(240)
+        self.assertEqual(self.add("grown", 3), 3)
+        self.set_managers(1, 2, 3)
+        self.cluster.apply(self.objects)
+        self.wait_all_ready()
+        self.assertEqual(self.add("grown", 3), 6)
+
+    def test_a_lost_volume_of_a_shard_manager_is_replaced(self):
+        version = self.status()["version"]
+        self.set_managers(1, 3)
+        lost = self.cluster.of("shard-manager")[1]
+        self.cluster.replace_volumes(lost, find(self.objects, "StatefulSet", "shard-manager"))
+        wait_for(lambda: get(self.cluster.pods[lost.name], "metrics", "/metrics")[0] == 200, 60)
+        self.set_managers(1, 2, 3)
+        self.wait_all_ready()
+        # It counts: with it there is a majority without another one.
+        first = self.cluster.of("shard-manager")[0]
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            wait_for(lambda: self.leader() in (2, 3), 60)
+            self.assertGreaterEqual(self.status()["version"], version, "it has what the others had")
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        self.wait_all_ready()
+        first.restarts, first.events = 0, []
+
+    def leader(self) -> int | None:
+        """The number of the shard manager that a majority follows."""
+        leads = [int(pod.labels["apps.kubernetes.io/pod-index"]) for pod in self.cluster.of("shard-manager")
+                 if pod.ready.is_set() and "\nemet_manager_leads 1\n" in get(pod, "metrics", "/metrics")[1]]
+        return leads[0] if leads else None
+
     def test_executors_come_and_go(self):
         self.assertEqual(self.add("scaled", 1), 1)
         for replicas in (3, 2):
@@ -218,11 +266,15 @@ class Releases(unittest.TestCase):
 
     def test_an_upgrade_and_its_rollback_under_load_lose_no_call(self):
         for tag in (self.next, self.version):
-            with self.subTest(to=tag), Load(self.client, self.counter, self.clocks) as load:
+            with Load(self.client, self.counter, self.clocks) as load:
                 wait_for(lambda: load.calls > 100, 60)
+                started = time.monotonic()
                 self.cluster.apply(render("dev", f"image.tag={tag}"))
+                took = time.monotonic() - started
                 after, lasting = load.calls, load.lasting_calls
                 wait_for(lambda: load.calls > after + 100 and load.lasting_calls > lasting + 2, 60)
+            print(f"to {tag} in {took:.0f} s; {load.calls} calls, of which the longest took {load.longest:.2f} s, "
+                  f"and {load.lasting_calls} of {load.LASTING_MS // 1000} s")
             self.assertEqual(load.failures, [])
             self.assertEqual(self.versions(), {tag})
             for pod in self.cluster.pods.values():

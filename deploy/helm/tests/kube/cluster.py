@@ -97,6 +97,13 @@ class Cluster:
         self._start(pod, o, index)
         return self.pods[pod]
 
+    def replace_volumes(self, pod: Pod, o: dict) -> None:
+        """Deletes the claims of a pod and the pod: another one starts on empty volumes."""
+        self.pods.pop(pod.name).stop()
+        for path in pod.claims.values():
+            shutil.rmtree(path)
+        self._start(pod.name, o, int(pod.labels["apps.kubernetes.io/pod-index"]))
+
     def _start(self, pod: str, o: dict, index: int | None) -> None:
         template = o["spec"]["template"]
         name = template["spec"]["containers"][0]["image"]
