@@ -23,7 +23,7 @@ def enter_namespaces() -> None:
         print(f"no namespaces ({probe.stderr.strip()}): tests that run pods are skipped; they need root", file=sys.stderr)
         return
     os.environ["EMET_TEST_NAMESPACES"] = "1"
-    os.execvp("unshare", [*unshare, sys.executable, __file__, *sys.argv[1:]])
+    os.execvp("unshare", [*unshare, sys.executable, *sys.argv])
 
 
 class Result(unittest.TextTestResult):
