@@ -21,7 +21,7 @@ from kube.cluster import Cluster
 from run import enter_namespaces
 
 ROLES = ("worker-service", "worker-executor", "component-service", "shard-manager")
-CALLERS, CALLS = 32, 20_000
+CALLERS, CALLS = 32, 6_400
 BODY = json.dumps({"params": [{"typ": {"type": "U64"}, "value": 1}]})
 
 
