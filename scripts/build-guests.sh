@@ -26,6 +26,8 @@ for source in "$root"/tests/guests/src/*.rs; do
   [[ $name == lib ]] || collect "examples/${name//-/_}.wasm" "$name"
 done
 
+"$root/scripts/compose-guest.sh" "$out/stub-caller.wasm" "$out/counter-stub.wasm" "$out/composed-caller.wasm"
+
 # Names in OUT that begin with example- belong to examples/prebuilt.
 build examples/rust-cart/Cargo.toml
 collect rust_cart.wasm example-cart

@@ -21,7 +21,7 @@ guests-update:
 
 ## The TypeScript examples (npm; 11 MB each) into examples/ts-*/build.
 examples-ts:
-	for d in examples/ts-cart examples/ts-snippets; do (cd $$d && npm install --silent --no-audit --no-fund && npm run -s build) || exit 1; done
+	for d in examples/ts-cart examples/ts-saga examples/ts-snippets; do (cd $$d && npm install --silent --no-audit --no-fund && npm run -s build) || exit 1; done
 
 ## Replaces the checked-in TypeScript example, which tests run.
 examples-ts-update: examples-ts

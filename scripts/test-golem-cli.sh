@@ -1,23 +1,16 @@
 #!/usr/bin/env bash
 # Drives an unmodified `golem-cli` of the 1.1 line through its component and worker commands against
-# a real `emet server`, in text and JSON. The client is built by `cargo install --locked` into
-# target/golem-cli on first use: a long build (hundreds of crates), so this is not part of the tests
-# that run by themselves. It needs protobuf-compiler, pkg-config and libssl-dev, and a compiler that
-# the client's locked dependencies still build with: set GOLEM_RUSTC to another one if this one is
-# too new (1.85 is known to be old enough).
+# a real `emet server`, in text and JSON. The client is built on first use (scripts/setup-golem-cli.sh),
+# which takes long: so this is not part of the tests that run by themselves.
 #
-# Usage: scripts/test-golem-cli.sh [EMET]; GOLEM_CLI_VERSION=1.1.0, GOLEM_CLI=path of a built client
+# Usage: scripts/test-golem-cli.sh [EMET]; GOLEM_CLI=path of a built client
 set -euo pipefail
 cd "$(dirname "$0")/.."
 emet=$(realpath "${1:-target/debug/emet}")
-version=${GOLEM_CLI_VERSION:-1.1.0}
-cli=${GOLEM_CLI:-$PWD/target/golem-cli/bin/golem-cli}
-if [[ ! -x $cli ]]; then
-  for tool in protoc pkg-config; do
-    command -v "$tool" >/dev/null || { echo "golem-cli needs $tool: apt-get install protobuf-compiler pkg-config libssl-dev" >&2; exit 1; }
-  done
-  [[ -z ${GOLEM_RUSTC:-} ]] || export RUSTC=$GOLEM_RUSTC
-  cargo install golem-cli --version "$version" --locked --root target/golem-cli
+cli=${GOLEM_CLI:-}
+if [[ -z $cli ]]; then
+  scripts/setup-golem-cli.sh
+  cli=$PWD/target/golem-cli/bin/golem-cli
 fi
 
 work=$(mktemp -d)

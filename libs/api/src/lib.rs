@@ -12,7 +12,7 @@ pub mod workers;
 
 pub use components::{ComponentError, Components, NewComponent};
 pub use workers::{
-    Caller, Cursor, FileContent, FileKind, FileNode, Invocation, InvokeParameters, OplogPage,
-    OplogPosition, PublicOplogEntry, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents,
-    WorkerPage, Workers,
+    Awaited, Caller, Cursor, FileContent, FileKind, FileNode, Invocation, InvokeParameters,
+    OplogPage, OplogPosition, PublicOplogEntry, RevertTarget, Target, Verification, WorkerEvent,
+    WorkerEvents, WorkerPage, Workers,
 };

@@ -42,6 +42,15 @@ pub struct Caller {
     pub env: Vec<(String, String)>,
 }
 
+/// A call that a worker waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Awaited {
+    /// The worker that is to answer.
+    pub worker: WorkerId,
+    /// The key of the call.
+    pub key: IdempotencyKey,
+}
+
 /// A call of an exported function.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {
@@ -272,6 +281,16 @@ pub trait Workers: Send + Sync + 'static {
         names: Vec<String>,
     ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let _ = (component, names);
+        Ok(Vec::new())
+    }
+    /// The calls that a worker waits for before it can answer the call with this key: it goes on
+    /// when any of them is answered. None if it waits for no call, or has answered.
+    async fn awaited(
+        &self,
+        worker: WorkerId,
+        key: IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        let _ = (worker, key);
         Ok(Vec::new())
     }
     /// Deletes a worker and everything that belongs to it; a missing one is no error.

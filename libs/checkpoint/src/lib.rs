@@ -1,27 +1,35 @@
 //! Rewrites a component so that the state of an idle instance of it can be read and put back.
 //!
-//! Not a byte of the guest's code changes. What is added (docs/checkpoints.md):
+//! Not a byte of the guest's code changes. What is added (docs/checkpoints.md), in each component
+//! that has code, the nested ones of a composed component included:
 //! * modules with memories or mutable globals of their own export them;
 //! * a *ledger* module, which knows of each entry of the component's handle table what kind of
 //!   resource it is, and wrappers around those canonical functions that add or remove entries;
 //! * an *accessor* module, whose functions are exported under names that start with [`PREFIX`].
+//!
+//! A component passes on what its nested ones export. Only exports are added, nothing is imported,
+//! so the indexes that a component is written in stay what they are.
 //!
 //! Whether a component can be rewritten is decided by its binary alone. The crate is pure: no I/O,
 //! no runtime.
 
 mod abi;
 mod accessor;
+mod interface;
 mod ledger;
 mod modules;
+mod nested;
+mod reencode;
 mod resources;
 mod rewrite;
 mod survey;
 mod wrap;
+mod wrapping;
 
 use serde::{Deserialize, Serialize};
 
 /// Version of the rewriting: part of the key of whatever depends on a rewritten component.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Names of imports and exports that start with this belong to Emet; a component that uses one is
 /// refused at upload.
@@ -37,25 +45,14 @@ pub struct Remade {
     pub interface: &'static str,
     /// Name of the resource in the interface.
     pub resource: &'static str,
-    /// Unique name of the type: part of the names of the imports that make and look at one.
+    /// Unique name of the type.
     pub label: &'static str,
 }
 
-/// How many versions of an interface one component may import resources of the same label from.
-pub const MAX_ALIKE: usize = 4;
-
-/// Name of the import that gives a resource: `func() -> own<resource>`.
-pub fn give_import(label: &str, alike: usize) -> String {
-    format!("{PREFIX}give-{label}-{alike}")
+/// Name of an export of a part.
+pub fn export_name(part: usize, name: &str) -> String {
+    format!("{PREFIX}{part}-{name}")
 }
-
-/// Name of the import that is shown a resource: `func(borrow<resource>)`.
-pub fn show_import(label: &str, alike: usize) -> String {
-    format!("{PREFIX}show-{label}-{alike}")
-}
-
-/// Name of the import that is shown memory: `func(offset: u32, bytes: list<u8>)`.
-pub const SAVE_IMPORT: &str = "emet-checkpoint-save";
 
 /// Type of a mutable global.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,26 +64,33 @@ pub enum GlobalType {
     F64,
 }
 
-/// What an entry of the handle table is. Entry `i` of [`Plan::kinds`] is kind `i + 1` in the ledger.
+/// What an entry of a handle table is. Entry `i` of [`Part::kinds`] is kind `i + 1` in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kind {
-    /// Interface that was imported, in full; none for a resource of the component itself.
+    /// Interface that was imported, in full; none for a resource of the part itself.
     pub interface: Option<String>,
     /// Name of the resource.
     pub name: String,
-    /// Label by which the host makes one again; none: it cannot.
+    /// Label by which the host makes one again, if it is the host's; none: it cannot.
     pub label: Option<String>,
 }
 
-/// What a rewritten component exports beside its own, by number.
+/// A component instance with code: it has memories, globals and a handle table of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct Part {
     /// Number of memories.
     pub memories: u32,
     /// Mutable globals.
     pub globals: Vec<GlobalType>,
     /// Kinds of resources.
     pub kinds: Vec<Kind>,
+}
+
+/// What a rewritten component exports beside its own. A component that is not composed has one part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its parts, by their numbers in the names of the exports.
+    pub parts: Vec<Part>,
 }
 
 /// What became of a component.
@@ -126,13 +130,13 @@ pub(crate) fn uses<T>(what: impl Into<String>) -> Result<T, Refusal> {
 
 /// Rewrites a component, if its state can be saved.
 pub fn rewrite(wasm: &[u8], remade: &[Remade]) -> Verdict {
-    let rewritten = rewrite::rewrite(wasm, remade).and_then(|(wasm, plan)| {
+    let rewritten = rewrite::rewrite(wasm, remade, 0).and_then(|(wasm, parts)| {
         let mut validator = wasmparser::Validator::new_with_features(rewrite::features());
         // A mistake of the rewriting must not cost the component: it runs as it was uploaded.
         validator
             .validate_all(&wasm)
             .map_err(|e| Refusal::Uses(format!("rewriting failed: {e}")))?;
-        Ok((wasm, plan))
+        Ok((wasm, Plan { parts }))
     });
     match rewritten {
         Ok((wasm, plan)) => Verdict::Supported { wasm, plan },

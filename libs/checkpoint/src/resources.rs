@@ -1,6 +1,6 @@
 //! The resource types that entries of the component's handle table can be of.
 
-use crate::{Kind, MAX_ALIKE, Refusal, Remade, uses};
+use crate::{Kind, Refusal, Remade, uses};
 use std::collections::HashMap;
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ResourceId};
 use wasmparser::types::TypesRef;
@@ -18,7 +18,7 @@ pub(crate) struct Found {
 /// Where it comes from.
 pub(crate) enum Source {
     /// Export `name` of an imported instance.
-    Imported { instance: u32, alike: usize },
+    Imported { instance: u32 },
     /// The component defines it, as this type.
     Own { ty: u32 },
 }
@@ -171,11 +171,8 @@ impl Resources {
         let base = interface.split('@').next().unwrap_or(interface);
         let known = remade.iter().find(|known| known.interface == base && known.resource == name);
         let label = known.map(|known| known.label.to_owned());
-        let alike =
-            self.found.iter().filter(|found| label.is_some() && found.kind.label == label).count();
-        let label = label.filter(|_| alike < MAX_ALIKE);
         let kind = Kind { interface: Some(interface.to_owned()), name, label };
-        self.add(id, kind, Source::Imported { instance, alike });
+        self.add(id, kind, Source::Imported { instance });
     }
 
     fn add(&mut self, id: ResourceId, kind: Kind, source: Source) -> u32 {

@@ -1,44 +1,72 @@
-//! The rewriting itself: one pass over the sections of the outermost component.
+//! The rewriting itself: one pass over the sections of a component.
 //!
 //! Component-level index spaces stay as they are, for everything is added at their ends. Those of
 //! core modules, instances and functions shift, because the ledger comes first and wrappers come
 //! between; what refers to them is encoded again, all other sections are copied.
 
-use crate::abi::{Counted, Finder, MAX_FLAT_PARAMS};
+use crate::accessor::Outer;
 use crate::modules::{Owned, export_kind, export_state};
-use crate::resources::Resources;
-use crate::survey::{check_module, check_nested};
-use crate::wrap::{self, Change, Note, Place, Wrap};
-use crate::{Plan, Refusal, Remade, accessor, ledger, uses};
-use std::collections::HashMap;
-use wasm_encoder::{
-    Alias, CanonicalFunctionSection, CanonicalOption as NewOption, Component,
-    ComponentAliasSection, ComponentSectionId, ComponentTypeSection, Encode, ExportKind,
-    InstanceSection, ModuleArg, ModuleSection, RawSection, ValType,
+use crate::nested::Nested;
+use crate::reencode::{
+    component_kind, memory_option, new_index, options, outer_kind, section_items,
 };
-use wasmparser::component_types::ComponentFuncType;
+use crate::resources::Resources;
+use crate::survey::{check_module, check_stateless, contains_code, has_code};
+use crate::wrap::{Change, Wrap};
+use crate::{Part, Refusal, Remade, accessor, ledger, uses};
+use wasm_encoder::{
+    Alias, CanonicalFunctionSection, Component, ComponentAliasSection, ComponentSectionId,
+    ComponentTypeSection, Encode, ExportKind, InstanceSection, ModuleArg, ModuleSection,
+    RawSection, ValType,
+};
 use wasmparser::types::TypesRef;
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind,
-    ComponentOuterAliasKind, ComponentType, Instance, Parser, Payload, Validator, WasmFeatures,
+    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentType, Instance, Parser,
+    Payload, Validator, WasmFeatures,
 };
+
+/// How deep components with code may be nested.
+const MAX_DEPTH: usize = 8;
 
 /// What a component may use.
 pub(crate) fn features() -> WasmFeatures {
     WasmFeatures::default() | WasmFeatures::COMPONENT_MODEL
 }
 
-/// Rewrites a component.
-pub(crate) fn rewrite(wasm: &[u8], remade: &[Remade]) -> Result<(Vec<u8>, Plan), Refusal> {
-    let types = Validator::new_with_features(features()).validate_all(wasm)?;
-    let resources = Resources::find(wasm, types.as_ref(), remade)?;
-    let mut rewriter = Rewriter::new(wasm, types.as_ref(), &resources);
-    rewriter.add_ledger();
+/// Rewrites a component that is nested so deep; says what parts it has.
+pub(crate) fn rewrite(
+    wasm: &[u8],
+    remade: &[Remade],
+    depth: usize,
+) -> Result<(Vec<u8>, Vec<Part>), Refusal> {
+    if depth > MAX_DEPTH {
+        return uses(format!("components that are nested more than {MAX_DEPTH} deep"));
+    }
+    let types = match Validator::new_with_features(features()).validate_all(wasm) {
+        Ok(types) => types,
+        // The outermost one has been found to be valid with all that it contains.
+        Err(_) if depth > 0 => return uses("a nested component that refers to what is around it"),
+        Err(error) => return Err(error.into()),
+    };
+    let types = types.as_ref();
+    let resources = Resources::find(wasm, types, remade)?;
+    let mut rewriter = Rewriter::new(wasm, types, &resources, (remade, depth));
+    let with_code = has_code(wasm)?;
+    if with_code {
+        rewriter.add_ledger();
+    }
     rewriter.copy()?;
     rewriter.flush();
-    let Rewriter { mut out, states, next, .. } = rewriter;
-    let plan = accessor::append(&mut out, types.as_ref(), &resources, &states, next)?;
-    Ok((out.finish(), plan))
+    let Rewriter { mut out, states, next, nested, .. } = rewriter;
+    let mut outer =
+        Outer { types: types.component_type_count(), funcs: types.component_function_count() };
+    let mut parts = Vec::new();
+    if with_code {
+        let first_memory = types.memory_count();
+        parts.push(accessor::append(&mut out, &mut outer, first_memory, &resources, &states, next));
+    }
+    nested.export(&mut out, &mut outer, &mut parts);
+    Ok((out.finish(), parts))
 }
 
 /// The next free index of the spaces of core things.
@@ -67,29 +95,39 @@ pub(crate) struct State {
 /// Index of the ledger among the core instances.
 pub(crate) const LEDGER_INSTANCE: u32 = 0;
 
-struct Rewriter<'a> {
+pub(crate) struct Rewriter<'a> {
     wasm: &'a [u8],
-    types: TypesRef<'a>,
-    resources: &'a Resources,
-    out: Component,
-    next: Next,
+    pub(crate) types: TypesRef<'a>,
+    pub(crate) resources: &'a Resources,
+    /// What nested components are rewritten with, and how deep this one is nested.
+    nesting: (&'a [Remade], usize),
+    nested: Nested,
+    pub(crate) out: Component,
+    pub(crate) next: Next,
     /// New indexes by old ones.
     modules: Vec<u32>,
     instances: Vec<u32>,
-    funcs: Vec<u32>,
+    pub(crate) funcs: Vec<u32>,
     /// What the modules have of their own.
     owned: Vec<Owned>,
     states: Vec<State>,
     /// Wrappers to be made before anything refers to them, and the old indexes that they stand for.
-    pending: Vec<(u32, Wrap)>,
+    pub(crate) pending: Vec<(u32, Wrap)>,
 }
 
 impl<'a> Rewriter<'a> {
-    fn new(wasm: &'a [u8], types: TypesRef<'a>, resources: &'a Resources) -> Self {
+    fn new(
+        wasm: &'a [u8],
+        types: TypesRef<'a>,
+        resources: &'a Resources,
+        nesting: (&'a [Remade], usize),
+    ) -> Self {
         Self {
             wasm,
             types,
             resources,
+            nesting,
+            nested: Nested::default(),
             out: Component::new(),
             next: Next::default(),
             modules: Vec::new(),
@@ -127,12 +165,7 @@ impl<'a> Rewriter<'a> {
                 }
                 Payload::ComponentSection { unchecked_range, .. } => {
                     if depth == 0 {
-                        let component = self.bytes(unchecked_range.clone())?;
-                        check_nested(component)?;
-                        self.out.section(&RawSection {
-                            id: ComponentSectionId::Component as u8,
-                            data: component,
-                        });
+                        self.copy_component(self.bytes(unchecked_range.clone())?)?;
                     }
                     depth += 1;
                 }
@@ -159,6 +192,22 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
+    /// A nested component: with code in it or in those that it contains it is rewritten too.
+    fn copy_component(&mut self, component: &[u8]) -> Result<(), Refusal> {
+        let id = ComponentSectionId::Component as u8;
+        if !contains_code(component)? {
+            check_stateless(component)?;
+            self.nested.define(Vec::new());
+            self.out.section(&RawSection { id, data: component });
+            return Ok(());
+        }
+        let (remade, depth) = self.nesting;
+        let (component, parts) = rewrite(component, remade, depth + 1)?;
+        self.nested.define(parts);
+        self.out.section(&RawSection { id, data: &component });
+        Ok(())
+    }
+
     fn copy_section(&mut self, payload: &Payload<'a>) -> Result<(), Refusal> {
         match payload {
             Payload::InstanceSection(section) => self.copy_instances(section.clone())?,
@@ -171,11 +220,43 @@ impl<'a> Rewriter<'a> {
             // Names would be those of other indexes.
             Payload::CustomSection(section) if section.name() == "component-name" => {}
             other => {
-                check_kinds(other)?;
+                self.count_instances(other)?;
                 if let Some((id, range)) = other.as_section() {
                     self.out.section(&RawSection { id, data: self.bytes(range)? });
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Follows the index space of component instances; refuses modules and components that are
+    /// passed between components.
+    fn count_instances(&mut self, payload: &Payload<'a>) -> Result<(), Refusal> {
+        match payload {
+            Payload::ComponentImportSection(section) => {
+                for import in section.clone() {
+                    self.count_instance(import?.ty.kind())?;
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section.clone() {
+                    self.count_instance(export?.kind)?;
+                }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section.clone() {
+                    self.nested.instantiate(&instance?)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn count_instance(&mut self, kind: ComponentExternalKind) -> Result<(), Refusal> {
+        component_kind(kind)?;
+        if kind == ComponentExternalKind::Instance {
+            self.nested.skip_instance();
         }
         Ok(())
     }
@@ -233,6 +314,7 @@ impl<'a> Rewriter<'a> {
         for alias in section {
             aliases.alias(match alias? {
                 ComponentAlias::InstanceExport { kind, instance_index, name } => {
+                    self.count_instance(kind)?;
                     let kind = component_kind(kind)?;
                     Alias::InstanceExport { instance: instance_index, kind, name }
                 }
@@ -294,18 +376,18 @@ impl<'a> Rewriter<'a> {
         let mut canonical = CanonicalFunctionSection::new();
         for (n, function) in functions.iter().enumerate() {
             match function {
-                CanonicalFunction::Lift { core_func_index, type_index, options } => {
+                CanonicalFunction::Lift { core_func_index, type_index, options: with } => {
                     let func = lifts
                         .get(&n)
                         .copied()
                         .map_or_else(|| new_index(&self.funcs, *core_func_index), Ok)?;
-                    canonical.lift(func, *type_index, self.options(options)?);
+                    canonical.lift(func, *type_index, options(with, &self.funcs)?);
                 }
-                CanonicalFunction::Lower { func_index, options } => {
-                    canonical.lower(*func_index, self.options(options)?);
+                CanonicalFunction::Lower { func_index, options: with } => {
+                    canonical.lower(*func_index, options(with, &self.funcs)?);
                     let types = self.types;
                     let ty = &types[types.component_function_at(*func_index)];
-                    self.wrap_lowered(ty, memory_option(options))?;
+                    self.wrap_lowered(ty, memory_option(with))?;
                 }
                 CanonicalFunction::ResourceNew { resource } => {
                     canonical.resource_new(*resource);
@@ -325,299 +407,4 @@ impl<'a> Rewriter<'a> {
         self.out.section(&canonical);
         Ok(())
     }
-
-    fn options(&self, options: &[CanonicalOption]) -> Result<Vec<NewOption>, Refusal> {
-        let option = |option: &CanonicalOption| {
-            Ok(match option {
-                CanonicalOption::UTF8 => NewOption::UTF8,
-                CanonicalOption::UTF16 => NewOption::UTF16,
-                CanonicalOption::CompactUTF16 => NewOption::CompactUTF16,
-                CanonicalOption::Memory(memory) => NewOption::Memory(*memory),
-                CanonicalOption::Realloc(func) => {
-                    NewOption::Realloc(new_index(&self.funcs, *func)?)
-                }
-                CanonicalOption::PostReturn(func) => {
-                    NewOption::PostReturn(new_index(&self.funcs, *func)?)
-                }
-                _ => return uses("asynchronous functions of the component model"),
-            })
-        };
-        options.iter().map(option).collect()
-    }
-
-    fn finder(&self, counted: Counted) -> Finder<'_> {
-        Finder {
-            types: self.types,
-            kinds: &self.resources.kinds,
-            own: &self.resources.own,
-            counted,
-        }
-    }
-
-    /// The function that was just lowered: what is given away is removed, what is got is inserted.
-    fn wrap_lowered(&mut self, ty: &ComponentFuncType, memory: Option<u32>) -> Result<(), Refusal> {
-        let old = u32::try_from(self.funcs.len()).unwrap_or(u32::MAX);
-        let (params, results) = self.core_type(old)?;
-        let finder = self.finder(Counted::Own);
-        let before = params_note(&finder, ty, Change::Remove)?;
-        let after = match ty.result {
-            None => None,
-            Some(result) if finder.flat_count(result)? <= 1 => {
-                Some((Place::Result, finder.in_flat(result, 0)?))
-            }
-            Some(result) => {
-                let pointer = u32::try_from(params.len()).unwrap_or(0).saturating_sub(1);
-                Some((Place::AtParam(pointer), finder.in_memory(result, 0)?))
-            }
-        };
-        let after = after.map(|(place, find)| Note { change: Change::Insert, place, find });
-        self.define(params, results, memory, before, after);
-        Ok(())
-    }
-
-    /// `resource.new` or `resource.drop`.
-    fn wrap_builtin(&mut self, resource: u32, change: Change) {
-        let kind = self.resources.kind_of_type(self.types, resource);
-        let find = kind.map(|kind| crate::abi::Find::Handle { kind, at: 0 }).into_iter().collect();
-        let note = |place| Some(Note { change, place, find });
-        match change {
-            Change::Insert => {
-                self.define(vec![ValType::I32], vec![ValType::I32], None, None, note(Place::Result))
-            }
-            Change::Remove => {
-                self.define(vec![ValType::I32], vec![], None, note(Place::Params), None)
-            }
-        }
-    }
-
-    /// A new core function; with something to note, a wrapper takes its place.
-    fn define(
-        &mut self,
-        params: Vec<ValType>,
-        results: Vec<ValType>,
-        memory: Option<u32>,
-        before: Option<Note>,
-        after: Option<Note>,
-    ) {
-        let func = Next::take(&mut self.next.func);
-        let some = |note: Option<Note>| {
-            note.into_iter().filter(|note| !note.find.is_empty()).collect::<Vec<_>>()
-        };
-        let (before, after) = (some(before), some(after));
-        if !before.is_empty() || !after.is_empty() {
-            let old = u32::try_from(self.funcs.len()).unwrap_or(u32::MAX);
-            self.pending.push((old, Wrap { func, params, results, memory, before, after }));
-        }
-        self.funcs.push(func);
-    }
-
-    /// Wraps exported functions that are passed or return handles; gives their new indexes by the
-    /// place of their lifting.
-    fn wrap_lifts(
-        &mut self,
-        functions: &[CanonicalFunction],
-    ) -> Result<HashMap<usize, u32>, Refusal> {
-        let mut wraps = Vec::new();
-        for (n, function) in functions.iter().enumerate() {
-            let CanonicalFunction::Lift { core_func_index, type_index, options } = function else {
-                continue;
-            };
-            let ty = &self.types[self.types.component_any_type_at(*type_index).unwrap_func()];
-            if ty.async_ {
-                return uses("asynchronous functions of the component model");
-            }
-            let (params, results) = self.core_type(*core_func_index)?;
-            let finder = self.finder(Counted::OwnAndForeignBorrow);
-            let before = params_note(&finder, ty, Change::Insert)?;
-            let after = match ty.result {
-                None => None,
-                Some(result) if finder.flat_count(result)? <= 1 => {
-                    Some((Place::Result, finder.in_flat(result, 0)?))
-                }
-                Some(result) => Some((Place::AtResult, finder.in_memory(result, 0)?)),
-            };
-            let after = after.map(|(place, find)| Note { change: Change::Remove, place, find });
-            let some = |note: Option<Note>| {
-                note.into_iter().filter(|note| !note.find.is_empty()).collect::<Vec<_>>()
-            };
-            let (before, after) = (some(before), some(after));
-            if !before.is_empty() || !after.is_empty() {
-                let func = new_index(&self.funcs, *core_func_index)?;
-                wraps.push((
-                    n,
-                    Wrap { func, params, results, memory: memory_option(options), before, after },
-                ));
-            }
-        }
-        self.flush();
-        let (places, wraps): (Vec<usize>, Vec<Wrap>) = wraps.into_iter().unzip();
-        let first = self.add_wrappers(&wraps);
-        Ok(places.into_iter().zip(first..).collect())
-    }
-
-    fn core_type(&self, old: u32) -> Result<(Vec<ValType>, Vec<ValType>), Refusal> {
-        let ty = self.types[self.types.core_function_at(old)].unwrap_func();
-        let all = |types: &[wasmparser::ValType]| {
-            types.iter().map(|ty| number(*ty)).collect::<Result<Vec<_>, _>>()
-        };
-        Ok((all(ty.params())?, all(ty.results())?))
-    }
-
-    /// Makes the wrappers that were put off; from here on they stand for the functions.
-    fn flush(&mut self) {
-        let (old, wraps): (Vec<u32>, Vec<Wrap>) =
-            std::mem::take(&mut self.pending).into_iter().unzip();
-        let first = self.add_wrappers(&wraps);
-        for (old, new) in old.into_iter().zip(first..) {
-            if let Some(index) = usize::try_from(old).ok().and_then(|old| self.funcs.get_mut(old)) {
-                *index = new;
-            }
-        }
-    }
-
-    /// Adds a module with wrappers and gives the index of the first of them.
-    fn add_wrappers(&mut self, wraps: &[Wrap]) -> u32 {
-        let first = self.next.func;
-        if wraps.is_empty() {
-            return first;
-        }
-        self.out.section(&ModuleSection(&wrap::module(wraps)));
-        let module = Next::take(&mut self.next.module);
-        let memories = wrap::memories(wraps)
-            .into_iter()
-            .map(|memory| (wrap::memory_name(memory), ExportKind::Memory, memory));
-        let funcs = wraps
-            .iter()
-            .enumerate()
-            .map(|(n, wrap)| (wrap::func_name(n), ExportKind::Func, wrap.func));
-        let items: Vec<(String, ExportKind, u32)> = memories.chain(funcs).collect();
-        let mut instances = InstanceSection::new();
-        instances
-            .export_items(items.iter().map(|(name, kind, index)| (name.as_str(), *kind, *index)));
-        let wrapped = Next::take(&mut self.next.instance);
-        let args = [
-            (wrap::LEDGER, ModuleArg::Instance(LEDGER_INSTANCE)),
-            (wrap::WRAPPED, ModuleArg::Instance(wrapped)),
-        ];
-        instances.instantiate(module, args);
-        let instance = Next::take(&mut self.next.instance);
-        self.out.section(&instances);
-        let mut aliases = ComponentAliasSection::new();
-        for n in 0..wraps.len() {
-            aliases.alias(Alias::CoreInstanceExport {
-                instance,
-                kind: ExportKind::Func,
-                name: &wrap::func_name(n),
-            });
-            self.next.func += 1;
-        }
-        self.out.section(&aliases);
-        first
-    }
-}
-
-fn params_note(
-    finder: &Finder<'_>,
-    ty: &ComponentFuncType,
-    change: Change,
-) -> Result<Option<Note>, Refusal> {
-    let params: Vec<_> = ty.params.iter().map(|(_, ty)| *ty).collect();
-    let note = match finder.flat_counts(&params)? > MAX_FLAT_PARAMS {
-        true => {
-            Note { change, place: Place::AtParam(0), find: finder.fields_in_memory(&params, 0)? }
-        }
-        false => Note { change, place: Place::Params, find: finder.fields_in_flat(&params, 0)? },
-    };
-    Ok(Some(note))
-}
-
-fn new_index(map: &[u32], old: u32) -> Result<u32, Refusal> {
-    let found = usize::try_from(old).ok().and_then(|old| map.get(old)).copied();
-    found.ok_or_else(|| Refusal::Unreadable(format!("there is no index {old}")))
-}
-
-fn memory_option(options: &[CanonicalOption]) -> Option<u32> {
-    options.iter().find_map(|option| {
-        if let CanonicalOption::Memory(memory) = option { Some(*memory) } else { None }
-    })
-}
-
-fn number(ty: wasmparser::ValType) -> Result<ValType, Refusal> {
-    match ty {
-        wasmparser::ValType::I32 => Ok(ValType::I32),
-        wasmparser::ValType::I64 => Ok(ValType::I64),
-        wasmparser::ValType::F32 => Ok(ValType::F32),
-        wasmparser::ValType::F64 => Ok(ValType::F64),
-        other => uses(format!("a function with a parameter or result of type {other}")),
-    }
-}
-
-/// The encoded items of a section without length and count, both of which take one byte here.
-fn section_items(section: &ComponentTypeSection) -> Vec<u8> {
-    let mut encoded = Vec::new();
-    section.encode(&mut encoded);
-    encoded.split_off(encoded.len().min(2))
-}
-
-fn component_kind(
-    kind: ComponentExternalKind,
-) -> Result<wasm_encoder::ComponentExportKind, Refusal> {
-    use wasm_encoder::ComponentExportKind as New;
-    Ok(match kind {
-        ComponentExternalKind::Func => New::Func,
-        ComponentExternalKind::Type => New::Type,
-        ComponentExternalKind::Instance => New::Instance,
-        ComponentExternalKind::Component => New::Component,
-        ComponentExternalKind::Value => New::Value,
-        ComponentExternalKind::Module => return uses("modules that are passed between components"),
-    })
-}
-
-fn outer_kind(
-    kind: ComponentOuterAliasKind,
-) -> Result<wasm_encoder::ComponentOuterAliasKind, Refusal> {
-    use wasm_encoder::ComponentOuterAliasKind as New;
-    Ok(match kind {
-        ComponentOuterAliasKind::Type => New::Type,
-        ComponentOuterAliasKind::CoreType => New::CoreType,
-        ComponentOuterAliasKind::Component => New::Component,
-        ComponentOuterAliasKind::CoreModule => {
-            return uses("modules that are passed between components");
-        }
-    })
-}
-
-/// Refuses sections that are copied but refer to modules, whose indexes shift.
-fn check_kinds(payload: &Payload<'_>) -> Result<(), Refusal> {
-    let passes_modules = match payload {
-        Payload::ComponentImportSection(section) => {
-            let types = section
-                .clone()
-                .into_iter()
-                .map(|import| Ok(import?.ty.kind()))
-                .collect::<Result<Vec<_>, Refusal>>()?;
-            types.contains(&ComponentExternalKind::Module)
-        }
-        Payload::ComponentExportSection(section) => {
-            let kinds = section
-                .clone()
-                .into_iter()
-                .map(|export| Ok(export?.kind))
-                .collect::<Result<Vec<_>, Refusal>>()?;
-            kinds.contains(&ComponentExternalKind::Module)
-        }
-        Payload::ComponentInstanceSection(section) => {
-            let instances = section.clone().into_iter().collect::<Result<Vec<_>, _>>()?;
-            instances.iter().any(|instance| match instance {
-                wasmparser::ComponentInstance::Instantiate { args, .. } => {
-                    args.iter().any(|arg| arg.kind == ComponentExternalKind::Module)
-                }
-                wasmparser::ComponentInstance::FromExports(exports) => {
-                    exports.iter().any(|export| export.kind == ComponentExternalKind::Module)
-                }
-            })
-        }
-        _ => false,
-    };
-    if passes_modules { uses("modules that are passed between components") } else { Ok(()) }
 }

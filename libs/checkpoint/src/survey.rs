@@ -2,7 +2,8 @@
 
 use crate::{Refusal, uses};
 use wasmparser::{
-    CompositeInnerType, ElementKind, FromReader, Operator, Parser, Payload, TypeRef, ValType,
+    ComponentAlias, ComponentOuterAliasKind, CompositeInnerType, ElementKind, FromReader, Operator,
+    Parser, Payload, TypeRef, ValType,
 };
 
 /// Refuses a module with state that cannot be read or put back.
@@ -114,25 +115,39 @@ fn check_operator(operator: &Operator<'_>, found: &mut Found) -> Result<(), Refu
     }
 }
 
-/// Refuses a nested component with code of its own, whose state would be out of reach.
-pub(crate) fn check_nested(component: &[u8]) -> Result<(), Refusal> {
+/// Whether a component has modules, those of nested components not counted.
+pub(crate) fn has_code(component: &[u8]) -> Result<bool, Refusal> {
+    let mut depth = 0usize;
     for payload in Parser::new(0).parse_all(component) {
         match payload? {
-            Payload::ModuleSection { .. } => {
-                return uses("a nested component with code of its own");
-            }
-            Payload::ComponentAliasSection(aliases) => {
-                for alias in aliases {
-                    if let wasmparser::ComponentAlias::Outer {
-                        kind: wasmparser::ComponentOuterAliasKind::CoreModule,
-                        ..
-                    } = alias?
-                    {
-                        return uses("a nested component that shares a module");
-                    }
-                }
-            }
+            Payload::ModuleSection { .. } if depth == 0 => return Ok(true),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
             _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a component has modules, or one that is nested in it.
+pub(crate) fn contains_code(component: &[u8]) -> Result<bool, Refusal> {
+    for payload in Parser::new(0).parse_all(component) {
+        if matches!(payload?, Payload::ModuleSection { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses a component without code of its own that takes code from around it.
+pub(crate) fn check_stateless(component: &[u8]) -> Result<(), Refusal> {
+    use ComponentOuterAliasKind::{Component, CoreModule};
+    for payload in Parser::new(0).parse_all(component) {
+        let Payload::ComponentAliasSection(aliases) = payload? else { continue };
+        for alias in aliases {
+            if let ComponentAlias::Outer { kind: CoreModule | Component, .. } = alias? {
+                return uses("a nested component that refers to what is around it");
+            }
         }
     }
     Ok(())

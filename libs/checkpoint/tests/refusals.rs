@@ -1,7 +1,7 @@
 //! What cannot be saved is refused, each with a reason that says what it is; what only looks like it
 //! is not.
 
-use emet_checkpoint::{GlobalType, Verdict, reserved_name, rewrite};
+use emet_checkpoint::{GlobalType, Plan, Verdict, reserved_name, rewrite};
 
 fn verdict(text: &str) -> Verdict {
     rewrite(&wat::parse_str(text).unwrap(), &[])
@@ -42,12 +42,80 @@ fn state_out_of_reach_is_refused() {
     }
 }
 
+const MODULE: &str = "(core module $m (memory 1)) (core instance (instantiate $m))";
+
+/// The plan of a component that is not refused.
+fn plan(text: &str) -> Plan {
+    match verdict(text) {
+        Verdict::Supported { plan, .. } => plan,
+        Verdict::Refused(reason) => panic!("refused: {reason}"),
+    }
+}
+
 #[test]
-fn nested_code_is_refused_and_nested_types_are_not() {
-    let nested = "(component (component $c (core module $m (memory 1)) (core instance (instantiate $m))) (instance (instantiate $c)))";
-    assert!(matches!(verdict(nested), Verdict::Refused(reason) if reason.contains("nested")));
+fn each_instance_of_a_component_with_code_is_a_part() {
+    let nested = format!(
+        "(component
+            (component $b (component $c {MODULE}) (instance (instantiate $c))
+                {MODULE} (core instance (instantiate $m)))
+            (component $unused {MODULE})
+            {MODULE}
+            (instance (instantiate $b)) (instance (instantiate $b)))"
+    );
+    let memories: Vec<u32> = plan(&nested).parts.iter().map(|part| part.memories).collect();
+    assert_eq!(memories, [1, 2, 1, 2, 1]);
     let types = "(component (component $c (type $t (record (field \"a\" u8))) (export \"t\" (type $t))) (instance (instantiate $c)))";
-    assert!(matches!(verdict(types), Verdict::Supported { .. }));
+    assert_eq!(plan(types).parts, []);
+}
+
+#[test]
+fn parts_of_a_composed_component_have_their_resources() {
+    let plan = plan(include_str!("../../../tests/guests/bank.wat"));
+    let kinds: Vec<Vec<Option<&str>>> = plan
+        .parts
+        .iter()
+        .map(|part| part.kinds.iter().map(|kind| kind.interface.as_deref()).collect())
+        .collect();
+    let (own, of_bank) = (vec![None], vec![Some("test:bank/api")]);
+    assert_eq!(kinds, [own, of_bank.clone(), of_bank]);
+}
+
+#[test]
+fn code_that_passes_between_components_is_refused() {
+    let shared_module = "(component (core module $m (memory 1)) (component $c (alias outer 1 $m (core module $m)) (core instance (instantiate $m))) (instance (instantiate $c)))";
+    let passed = format!(
+        "(component
+            (component $c {MODULE})
+            (component $d (import \"c\" (component $c)) (instance (instantiate $c)))
+            (instance (instantiate $d (with \"c\" (component $c)))))"
+    );
+    let reached = format!(
+        "(component
+            (component $c {MODULE})
+            (component $d (alias outer 1 $c (component $c)) (instance (instantiate $c)))
+            (instance (instantiate $d)))"
+    );
+    for text in [shared_module, &passed, &reached] {
+        match verdict(text) {
+            Verdict::Refused(reason) => assert!(!reason.contains("rewriting failed"), "{reason}"),
+            Verdict::Supported { .. } => panic!("{text} is not refused"),
+        }
+    }
+}
+
+#[test]
+fn nesting_has_limits() {
+    let mut deep = format!("(component {MODULE})");
+    let mut wide = deep.clone();
+    for level in 0..10 {
+        deep = format!("(component {deep} (instance (instantiate 0)))");
+        if level < 7 {
+            wide =
+                format!("(component {wide} (instance (instantiate 0)) (instance (instantiate 0)))");
+        }
+    }
+    assert!(matches!(verdict(&deep), Verdict::Refused(reason) if reason.contains("deep")));
+    assert!(matches!(verdict(&wide), Verdict::Refused(reason) if reason.contains("more than")));
 }
 
 #[test]
@@ -56,11 +124,10 @@ fn every_instance_of_a_module_has_its_own_state() {
         (core module $m (memory 1) (memory 2) (global (mut i64) (i64.const 0)) (global i32 (i32.const 1)) (global (mut f32) (f32.const 0)))
         (core instance (instantiate $m))
         (core instance (instantiate $m)))";
-    let Verdict::Supported { plan, .. } = verdict(text) else {
-        panic!("refused: {:?}", verdict(text))
-    };
-    assert_eq!(plan.memories, 4);
-    assert_eq!(plan.globals, [GlobalType::I64, GlobalType::F32, GlobalType::I64, GlobalType::F32]);
+    let plan = plan(text);
+    let [part] = plan.parts.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(part.memories, 4);
+    assert_eq!(part.globals, [GlobalType::I64, GlobalType::F32, GlobalType::I64, GlobalType::F32]);
 }
 
 #[test]
@@ -114,10 +181,7 @@ fn handles_in_every_place_of_a_type_are_followed() {
         (core instance (instantiate $user (with "h" (instance
             (export "one" (func $one)) (export "maybe" (func $maybe)) (export "many" (func $many))
             (export "wide" (func $wide)) (export "long" (func $long)) (export "drop" (func $drop)))))))"#;
-    let Verdict::Supported { plan, .. } = verdict(text) else {
-        panic!("refused: {:?}", verdict(text))
-    };
-    assert_eq!(plan.kinds.len(), 1);
+    assert_eq!(plan(text).parts.iter().map(|part| part.kinds.len()).collect::<Vec<_>>(), [1]);
 }
 
 #[test]

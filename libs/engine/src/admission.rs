@@ -91,7 +91,7 @@ mod tests {
             (EntryKind::Invoked(invocation("a")), EntryKind::PendingInvocation(invocation("b")));
         for more in [
             &[][..],
-            &[EntryKind::Suspend],
+            &[EntryKind::Suspend { calls: false }],
             &[failed(true)],
             &[EntryKind::Log {
                 level: emet_oplog::LogLevel::Stdout,

@@ -35,6 +35,8 @@ pub enum Cause {
     Timer,
     /// A promise was completed, which somebody did on purpose.
     Promise,
+    /// A call that it waited for has ended.
+    Call,
 }
 
 /// Whether a worker goes on when it is woken. One that a user interrupted stays so when its time

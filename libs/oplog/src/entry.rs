@@ -163,7 +163,11 @@ pub enum EntryKind {
         consumed_fuel: i64,
     },
     /// The instance was given up while waiting.
-    Suspend,
+    Suspend {
+        /// Whether it waits for calls of other workers, which are under way at the node where it
+        /// ran: whoever takes the worker over has to let it go on, so that it makes them again.
+        calls: bool,
+    },
     /// An attempt failed.
     Error(Failure),
     /// A marker.
@@ -328,7 +332,7 @@ impl Entry {
             EntryKind::HostCall(_) => "ImportedFunctionInvoked",
             EntryKind::Invoked(_) => "ExportedFunctionInvoked",
             EntryKind::Completed { .. } => "ExportedFunctionCompleted",
-            EntryKind::Suspend => "Suspend",
+            EntryKind::Suspend { .. } => "Suspend",
             EntryKind::Error(_) => "Error",
             EntryKind::NoOp => "NoOp",
             EntryKind::Jump { .. } => "Jump",

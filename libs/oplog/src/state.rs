@@ -164,6 +164,8 @@ pub(crate) enum Phase {
     #[default]
     Active,
     Suspended,
+    /// Suspended, and waiting for calls of other workers.
+    Calling,
     Interrupted,
     Retrying,
     Failed,
@@ -174,7 +176,7 @@ impl WorkerState {
     /// The status that the log shows.
     pub fn status(&self) -> WorkerStatus {
         match self.phase {
-            Phase::Suspended => WorkerStatus::Suspended,
+            Phase::Suspended | Phase::Calling => WorkerStatus::Suspended,
             Phase::Interrupted => WorkerStatus::Interrupted,
             Phase::Retrying => WorkerStatus::Retrying,
             Phase::Failed => WorkerStatus::Failed,
@@ -191,9 +193,14 @@ impl WorkerState {
         }
         match self.phase {
             Phase::Active => self.current.is_some() || !self.pending.is_empty(),
-            Phase::Retrying => true,
+            Phase::Retrying | Phase::Calling => true,
             Phase::Suspended | Phase::Interrupted | Phase::Failed | Phase::Exited => false,
         }
+    }
+
+    /// Whether the worker is suspended and waits for calls of other workers.
+    pub fn awaits_calls(&self) -> bool {
+        self.phase == Phase::Calling
     }
 
     /// Forgets results up to an index, which are kept apart from now on.
@@ -387,7 +394,8 @@ impl WorkerState {
             EntryKind::Create(create) => self.apply_create(entry.timestamp, create),
             EntryKind::Invoked(i) => self.start(index, i),
             EntryKind::Completed { .. } => self.complete(),
-            EntryKind::Suspend => self.phase = Phase::Suspended,
+            EntryKind::Suspend { calls: false } => self.phase = Phase::Suspended,
+            EntryKind::Suspend { calls: true } => self.phase = Phase::Calling,
             EntryKind::Interrupted => self.phase = Phase::Interrupted,
             EntryKind::Exited => self.phase = Phase::Exited,
             EntryKind::Resume => self.activate(),

@@ -306,13 +306,14 @@ fn regions_from_wire(regions: Vec<wire::Region>) -> Regions {
     out
 }
 
-const PHASES: [Phase; 6] = [
+const PHASES: [Phase; 7] = [
     Phase::Active,
     Phase::Suspended,
     Phase::Interrupted,
     Phase::Retrying,
     Phase::Failed,
     Phase::Exited,
+    Phase::Calling,
 ];
 
 fn phase_number(phase: Phase) -> u32 {

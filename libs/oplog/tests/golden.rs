@@ -71,7 +71,8 @@ fn samples() -> Vec<(&'static str, EntryKind)> {
         ("host-call", EntryKind::HostCall(call)),
         ("invoked", EntryKind::Invoked(invocation())),
         ("completed", EntryKind::Completed { response: inline(&[0x12, 0]), consumed_fuel: -1 }),
-        ("suspend", EntryKind::Suspend),
+        ("suspend", EntryKind::Suspend { calls: false }),
+        ("suspend-calls", EntryKind::Suspend { calls: true }),
         ("error", EntryKind::Error(failure)),
         ("no-op", EntryKind::NoOp),
         ("jump", EntryKind::Jump { start: 4, end: 9 }),
@@ -215,7 +216,7 @@ fn every_kind_has_a_golden_file() {
         .collect();
     assert_eq!(kinds, kinds_of_the_format());
     let files = std::fs::read_dir(golden("x").parent().unwrap()).unwrap().count();
-    assert_eq!(files, kinds.len(), "a file for each kind, and no other");
+    assert_eq!(files, samples().len(), "a file for each sample, and no other");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::route::{Repeat, RoutedWorkers};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target,
-    WorkerEvents, WorkerPage, Workers,
+    Awaited, Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget,
+    Target, WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
@@ -108,6 +108,18 @@ impl Workers for RoutedWorkers {
             }
         });
         Ok(futures::future::join_all(asked).await.into_iter().flatten().collect())
+    }
+
+    async fn awaited(
+        &self,
+        worker: WorkerId,
+        key: IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        self.route(&worker, Repeat::Yes, |w| {
+            let (worker, key) = (worker.clone(), key.clone());
+            async move { w.awaited(worker, key).await }
+        })
+        .await
     }
 
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError> {

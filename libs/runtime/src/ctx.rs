@@ -4,12 +4,15 @@ use crate::checkpoint::HostState;
 use crate::files::WorkerFiles;
 use crate::host::golem::Spans;
 use crate::host::http::{Exchanges, Hooks};
+use crate::host::rpc::UnderWay;
 use crate::host::sockets::{self, Connections};
 use crate::log::Journal;
 use crate::memory::MemoryAccount;
 use crate::node::Node;
 use emet_model::{Component, ComponentType, ComponentVersion, WorkerId};
 use emet_oplog::{Create, LogLevel};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -56,6 +59,13 @@ pub struct WorkerCtx {
     pub(crate) deadlines: HashMap<u32, Option<SystemTime>>,
     /// Calls of other workers among the pollables: place of the pollable, and of the call.
     pub(crate) calls: HashMap<u32, u32>,
+    /// Calls of other workers whose answers were not taken yet.
+    pub(crate) under_way: UnderWay,
+    /// Calls that were begun in the replay and not sent by this instance, by their place in the table.
+    pub(crate) dormant: Vec<u32>,
+    /// Resolves when the worker, which was stopped because it waits for calls, is to go on. Locked
+    /// only to be shared: it is set and taken by whoever has the whole context.
+    pub(crate) waiting: Mutex<Option<BoxFuture<'static, ()>>>,
     /// Streams that go to the log, by their place in the table.
     pub(crate) log_streams: HashMap<u32, LogLevel>,
     /// Device and inode of read-only initial files.
@@ -138,6 +148,9 @@ impl WorkerCtx {
             spans: Spans::default(),
             deadlines: HashMap::new(),
             calls: HashMap::new(),
+            under_way: UnderWay::default(),
+            dormant: Vec::new(),
+            waiting: Mutex::new(None),
             log_streams: HashMap::new(),
             read_only,
             memory,

@@ -3,6 +3,7 @@
 use crate::component::Prepared;
 use crate::ctx::WorkerCtx;
 use crate::engine::EPOCH;
+use crate::host::rpc::Waiting;
 use crate::resources::{GuestResources, IndexKey};
 use crate::vals;
 use emet_model::{WorkerError, incoming_http};
@@ -67,8 +68,8 @@ impl Instance {
     async fn read_base(&mut self) -> wasmtime::Result<()> {
         let Some(plan) = self.prepared.plan.clone() else { return Ok(()) };
         let mut access = self.access();
-        let (highest,): (u32,) = access.invoke("highest", ()).await?;
-        let untouched = highest == 0 && !access.store.data().journal.is_touched();
+        let untouched =
+            access.holds_nothing(&plan).await? && !access.store.data().journal.is_touched();
         let base = if untouched { Some(access.base(&plan).await?) } else { None };
         self.prepared.set_base(base);
         Ok(())
@@ -87,6 +88,11 @@ impl Instance {
     /// Starts [`Self::ran`] over.
     pub fn reset_ran(&mut self) {
         self.ctx().checkpoint.ticks = 0;
+    }
+
+    /// The calls that the worker waits for, after it was stopped because it waits.
+    pub fn take_waiting(&mut self) -> Option<Waiting> {
+        self.ctx().take_waiting()
     }
 
     /// State of the host functions.

@@ -26,6 +26,7 @@ pub mod network;
 
 pub use component::{ComponentCache, Prepared};
 pub use ctx::WorkerCtx;
+pub use host::rpc::{UnderWay, Waiting, Waits};
 pub use instance::Instance;
 pub use memory::{MemoryAccount, MemoryBudget};
 pub use node::Node;

@@ -61,7 +61,7 @@ impl MemoryBudget {
             if self.take(bytes) {
                 return true;
             }
-            self.pressure.want();
+            let _want = self.pressure.want();
             tokio::time::sleep(ROOM_STEP).await;
         }
         self.take(bytes)

@@ -1,5 +1,6 @@
 //! What the workers of a node share.
 
+use crate::host::rpc::Waits;
 use crate::memory::MemoryBudget;
 use crate::network::GuestNetwork;
 use crate::promises::Promises;
@@ -7,6 +8,7 @@ use emet_api::{Components, Workers};
 use emet_model::RetryPolicy;
 use emet_storage::{BlobStore, KvStore};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -22,6 +24,11 @@ pub struct Node {
     pub components: Arc<dyn Components>,
     /// Workers, this node's and others; set once the executor exists, which owns this.
     pub workers: OnceLock<Weak<dyn Workers>>,
+    /// Set when the node begins to stop: workers that are asked then do not answer any more, which
+    /// tells nothing about what they were asked.
+    pub stopping: AtomicBool,
+    /// Which workers wait for calls.
+    pub waits: Arc<Waits>,
     /// Memory that workers may use together.
     pub memory: Arc<MemoryBudget>,
     /// Waiting for a time that is further away gives the instance up.

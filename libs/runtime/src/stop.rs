@@ -6,7 +6,8 @@ use std::time::SystemTime;
 /// Raised as a trap by host functions; found again under the trap by [`Stop::find`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Stop {
-    /// The worker waits: its instance is given up until the time, or until a promise is completed.
+    /// The worker waits: its instance is given up until the time, until a promise is completed, or
+    /// until a call of another worker has ended (`Instance::take_waiting`).
     #[error("suspended")]
     Suspend {
         /// When to go on by itself.

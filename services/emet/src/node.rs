@@ -24,8 +24,12 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "EMET_SUSPEND_AFTER", default_value = "10s", value_name = "DURATION")]
     suspend_after: HumanDuration,
     /// When checkpoints are taken: off, on, or always (after every invocation, for tests).
-    #[arg(long, env = "EMET_CHECKPOINTS", default_value = "off")]
+    #[arg(long, env = "EMET_CHECKPOINTS", default_value = "on")]
     checkpoints: CheckpointMode,
+    /// How often an idle worker, any of those in memory, is compared with a replay of its history; a
+    /// difference is logged and counted [default: never].
+    #[arg(long, env = "EMET_VERIFY_EVERY", value_name = "DURATION")]
+    verify_every: Option<HumanDuration>,
     /// Networks that guests may not reach, such as 10.0.0.0/8, or shop=10.0.0.0/8 for the component
     /// shop alone; repeatable.
     #[arg(
@@ -87,6 +91,8 @@ impl NodeArgs {
             promises: Promises::new(stores.kv.clone()),
             components,
             workers: OnceLock::new(),
+            stopping: Default::default(),
+            waits: Arc::default(),
             memory: MemoryBudget::new(self.memory_mib.map_or_else(default_memory, |mib| mib << 20)),
             suspend_after: self.suspend_after.0,
             network: GuestNetwork::new(self.network(policy)),
@@ -106,6 +112,7 @@ impl NodeArgs {
         ExecutorOptions {
             max_loaded: self.max_loaded as usize,
             checkpoints: self.checkpoints,
+            verify_every: self.verify_every.as_ref().map(|every| every.0),
             ..ExecutorOptions::default()
         }
     }

@@ -14,8 +14,9 @@ use emet_runtime::checkpoint::{
     entry_hash,
 };
 use emet_runtime::log::OplogWriter;
+use emet_telemetry::metrics::list::{CHECKPOINT_BYTES, CHECKPOINT_SECONDS, CHECKPOINTS};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 /// Entries after which the next checkpoint is taken: some milliseconds of replay.
@@ -26,6 +27,8 @@ const RUN: Duration = Duration::from_millis(500);
 const LEAVING_ENTRIES: OplogIndex = 32;
 /// As [`RUN`], of a worker that leaves memory.
 const LEAVING_RUN: Duration = Duration::from_millis(50);
+/// Reading the state takes at most one part in so many of a worker's time.
+const SHARE: u32 = 50;
 /// Entries after which it is tried again where a worker could not be saved.
 const PAUSE: OplogIndex = 16;
 
@@ -39,6 +42,8 @@ pub(crate) struct Checkpoints {
     last: OplogIndex,
     /// Not to be tried before this index.
     not_before: OplogIndex,
+    /// Nor before this time, unless the worker leaves memory.
+    rest: Option<Instant>,
 }
 
 /// A checkpoint that was taken and is to be written.
@@ -54,7 +59,7 @@ struct Taken {
 
 impl Checkpoints {
     pub(crate) fn new(mode: CheckpointMode, store: CheckpointStore) -> Self {
-        Self { mode, store, saving: None, last: 0, not_before: 0 }
+        Self { mode, store, saving: None, last: 0, not_before: 0, rest: None }
     }
 
     /// Whether the worker leaves memory after each checkpoint.
@@ -80,7 +85,10 @@ impl Checkpoints {
             CheckpointMode::Off => false,
             CheckpointMode::Always => true,
             CheckpointMode::On if leaving => since >= LEAVING_ENTRIES || ran >= LEAVING_RUN,
-            CheckpointMode::On => !busy && (since >= ENTRIES || ran >= RUN),
+            CheckpointMode::On => {
+                let rested = self.rest.is_none_or(|until| until <= Instant::now());
+                !busy && rested && (since >= ENTRIES || ran >= RUN)
+            }
         }
     }
 
@@ -93,9 +101,15 @@ impl Checkpoints {
         loaded: &mut Loaded,
     ) -> wasmtime::Result<bool> {
         self.settle().await;
-        let capture = match loaded.instance.capture().await? {
+        let started = Instant::now();
+        let captured = loaded.instance.capture().await?;
+        let took = started.elapsed();
+        self.rest = Some(started + took * SHARE);
+        CHECKPOINT_SECONDS.record(took);
+        let capture = match captured {
             Captured::Taken(capture) => capture,
             Captured::NotNow(reason) => {
+                CHECKPOINTS.with(["put-off"]).inc();
                 tracing::debug!(worker = %writer.worker, %reason, "no checkpoint can be taken now");
                 self.not_before = writer.last_index() + PAUSE;
                 return Ok(false);
@@ -134,8 +148,13 @@ impl Checkpoints {
         self.saving = Some(tokio::spawn(async move {
             let (worker, index) = (taken.writer.worker.clone(), taken.binding.index);
             match taken.save().await {
-                Ok(bytes) => tracing::debug!(%worker, index, bytes, "checkpoint"),
+                Ok(bytes) => {
+                    CHECKPOINTS.with(["written"]).inc();
+                    CHECKPOINT_BYTES.add(bytes as u64);
+                    tracing::debug!(%worker, index, bytes, "checkpoint");
+                }
                 Err(error) => {
+                    CHECKPOINTS.with(["failed"]).inc();
                     tracing::warn!(%worker, index, %error, "a checkpoint cannot be written")
                 }
             }
@@ -199,12 +218,12 @@ impl Taken {
 pub(crate) async fn fitting(
     store: &CheckpointStore,
     writer: &OplogWriter,
-    candidate: Option<Checkpoint>,
+    newest: Checkpoint,
     plan: &Load,
     prepared: &Prepared,
     tag: &str,
 ) -> Option<Checkpoint> {
-    let mut candidate = candidate;
+    let mut candidate = Some(newest);
     while let Some(checkpoint) = candidate {
         let binding = &checkpoint.binding;
         let id = VersionedComponentId {

@@ -5,14 +5,14 @@ use crate::checkpoints::Checkpoints;
 use crate::ownership::Ownership;
 use crate::timers::Timers;
 use crate::{calls, metadata};
-use emet_api::{Caller, Components, Invocation as ApiInvocation, Target, Workers};
+use emet_api::{Awaited, Caller, Components, Invocation as ApiInvocation, Target, Workers};
 use emet_engine::Cause;
 use emet_model::{
     Component, ComponentId, IdempotencyKey, VersionedComponentId, WorkerError, WorkerId,
     WorkerMetadata, WorkerStatus,
 };
 use emet_oplog::{Create, EntryKind, WorkerState};
-use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore};
+use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore, ResultsPlace};
 use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_at};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::{DEFAULT_SHARDS, Epoch};
@@ -63,11 +63,18 @@ pub struct ExecutorOptions {
     pub recovery_parallelism: usize,
     /// When checkpoints are taken.
     pub checkpoints: CheckpointMode,
+    /// How often a worker is compared with a replay of its history.
+    pub verify_every: Option<Duration>,
 }
 
 impl Default for ExecutorOptions {
     fn default() -> Self {
-        Self { max_loaded: 4096, recovery_parallelism: 16, checkpoints: CheckpointMode::default() }
+        Self {
+            max_loaded: 4096,
+            recovery_parallelism: 16,
+            checkpoints: CheckpointMode::default(),
+            verify_every: None,
+        }
     }
 }
 
@@ -93,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) ownership: Arc<Ownership>,
     pub(crate) recovery_parallelism: usize,
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) max_loaded: usize,
     pub(crate) ticks: AtomicU64,
     this: Weak<Shared>,
 }
@@ -151,6 +159,7 @@ impl Executor {
             known: Mutex::new(HashMap::new()),
             actors: Mutex::new(HashMap::new()),
             places: Arc::new(Semaphore::new(options.max_loaded)),
+            max_loaded: options.max_loaded,
             ticks: AtomicU64::new(0),
             ownership: ownership.clone(),
             recovery_parallelism: options.recovery_parallelism,
@@ -160,6 +169,9 @@ impl Executor {
         let mut background = JoinSet::new();
         background.spawn(Shared::run_timers(Arc::downgrade(&shared)));
         background.spawn(Shared::make_room(Arc::downgrade(&shared)));
+        if let Some(every) = options.verify_every {
+            background.spawn(Shared::verify_some(Arc::downgrade(&shared), every));
+        }
         let executor = Arc::new(Self { shared, _background: Arc::new(background) });
         let workers: Arc<dyn Workers> = executor.clone();
         // The node outlives no executor: it holds it weakly. In a cluster it was given a way to
@@ -171,6 +183,7 @@ impl Executor {
 
     /// Stops all workers; what they did is durable when this returns.
     pub async fn shutdown(&self) {
+        self.shared.node.stopping.store(true, Ordering::SeqCst);
         let stopped = self.handles().into_iter().map(|handle| async move {
             let (done, stopped) = oneshot::channel();
             if handle.sender.send(Command::Shutdown(done)).is_ok() {
@@ -191,7 +204,7 @@ impl Executor {
     }
 }
 
-fn gone() -> WorkerError {
+pub(crate) fn gone() -> WorkerError {
     WorkerError::unknown(
         "the worker stopped before it answered; try again with the same idempotency key",
     )
@@ -212,7 +225,7 @@ impl Handle {
     /// this only spreads the work of a recovery.
     pub(crate) async fn settled(&self) {
         for _ in 0..SETTLE_STEPS {
-            if self.sender.is_closed() || self.visible.loaded.load(Ordering::Acquire) {
+            if self.sender.is_closed() || self.visible.loaded.load(Ordering::SeqCst) {
                 return;
             }
             tokio::time::sleep(SETTLE_STEP).await;
@@ -244,6 +257,10 @@ impl Shared {
             let reason = match e {
                 emet_api::ComponentError::NotFound(_) => {
                     "Could not find any component with the given id".to_owned()
+                }
+                // Whether there is such a component is unknown.
+                emet_api::ComponentError::Internal(details) => {
+                    return WorkerError::Unavailable { details };
                 }
                 other => other.to_string(),
             };
@@ -327,8 +344,12 @@ impl Shared {
         let slot = self.actors.lock().entry(worker.clone()).or_default().clone();
         let opened = slot.get_or_try_init(|| self.make(worker, epoch, making)).await;
         match opened {
-            // The shard was let go while the actor was made, and nobody has seen it yet.
-            Ok(handle) if !self.ownership.is_under(worker, epoch) => {
+            // The shard was let go while the actor was made, and nobody has seen it yet; or the node
+            // stops, and nobody waits for an actor that is made late.
+            Ok(handle)
+                if !self.ownership.is_under(worker, epoch)
+                    || self.node.stopping.load(Ordering::SeqCst) =>
+            {
                 let (done, _) = oneshot::channel();
                 handle.send(Command::Shutdown(done));
                 Err(self.no_answer(worker))
@@ -504,6 +525,42 @@ impl Shared {
         }
     }
 
+    /// Lets a worker go on because a call that it waited for has ended. Where that fails for now, a
+    /// durable timer does it.
+    pub(crate) async fn wake_caller(&self, worker: &WorkerId) {
+        let woken = self.ask(worker, || None, |reply| Command::Wake(Cause::Call, reply)).await;
+        let Err(error) = woken else { return };
+        // Whoever took the shard over lets it go on, and one that was deleted has nowhere to go.
+        let elsewhere =
+            self.ownership.epoch(worker).is_err() || self.node.stopping.load(Ordering::SeqCst);
+        if elsewhere || matches!(error, WorkerError::WorkerNotFound { .. }) {
+            return;
+        }
+        if let Err(error) = self.schedule_wake(worker, emet_runtime::log::now()).await {
+            tracing::error!(%worker, %error, "a worker whose call has ended cannot be woken; it goes on after a restart");
+        }
+    }
+
+    /// The calls that a worker waits for, unless it has answered the call with this key.
+    pub(crate) async fn awaited(
+        &self,
+        worker: &WorkerId,
+        key: &IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        self.ownership.epoch(worker)?;
+        let handle = self.actors.lock().get(worker).and_then(|slot| slot.get()).cloned();
+        let Some(handle) = handle else { return Ok(Vec::new()) };
+        let awaited = self.node.waits.of(worker);
+        if awaited.is_empty() {
+            return Ok(awaited);
+        }
+        // What it had answered before it began to wait tells nothing about the call.
+        let (known, place) =
+            handle.writer.with_state(|s| (s.results.contains_key(key), ResultsPlace::from(s)));
+        let answered = known || self.checkpoints.result(worker, &place, key).await?.is_some();
+        Ok(if answered { Vec::new() } else { awaited })
+    }
+
     pub(crate) fn promises(&self) -> &Promises {
         &self.node.promises
     }
@@ -527,7 +584,7 @@ impl Making {
 impl Handle {
     /// The log's view, with what it cannot show yet: a job that runs.
     fn metadata(&self) -> WorkerMetadata {
-        let busy = self.visible.busy.load(Ordering::Acquire);
+        let busy = self.visible.busy.load(Ordering::SeqCst);
         let mut metadata = self.writer.with_state(|s| metadata::metadata(&self.writer.worker, s));
         if busy
             && matches!(

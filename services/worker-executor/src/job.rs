@@ -14,7 +14,8 @@ use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
 use emet_runtime::checkpoint::Checkpoint;
 use emet_runtime::files::WorkerFiles;
 use emet_runtime::log::{Journal, OplogWriter};
-use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, WorkerCtx};
+use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, UnderWay, Waiting, WorkerCtx};
+use emet_telemetry::metrics::list::CHECKPOINT_LOADS;
 use emet_values::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -55,8 +56,8 @@ pub(crate) enum Ended {
     Verified,
     /// The worker cannot be made ready; its log is as it was.
     NotLoaded(WorkerError),
-    /// The instance waits for a time or a promise and was given up.
-    Suspended(Option<SystemTime>),
+    /// The instance waits for a time, a promise or calls, and was given up.
+    Suspended(Option<SystemTime>, Option<Waiting>),
     /// The worker is to be rebuilt at once.
     Restart,
     /// The guest called exit.
@@ -86,6 +87,8 @@ pub(crate) struct Scene {
     pub(crate) answers: Answers,
     /// The newest checkpoint, for a load.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// The worker's calls that are under way, for a load.
+    pub(crate) calls: UnderWay,
 }
 
 impl Scene {
@@ -104,8 +107,8 @@ impl Scene {
             }
             Ok(ended) => (None, ended),
             Err(error) => {
-                let ended = self.classify(&error);
-                (None, ended)
+                let waiting = loaded.as_mut().and_then(|l| l.instance.take_waiting());
+                (None, self.classify(&error, waiting))
             }
         }
     }
@@ -127,7 +130,7 @@ impl Scene {
             Ok(prepared) => prepared,
             Err(error) => return Ok(Ended::NotLoaded(self.creation_failed(error))),
         };
-        let mut place = self.shared.place().await;
+        let mut place = self.shared.place().await.map_err(Stop::from)?;
         if let Some((instance, _)) = self.restore(&prepared, &plan, target).await {
             let loaded = slot.insert(Loaded { instance, _place: place });
             match self.traced_replay(&mut loaded.instance).await {
@@ -137,7 +140,7 @@ impl Scene {
                 ended => return ended,
             }
             *slot = None;
-            place = self.shared.place().await;
+            place = self.shared.place().await.map_err(Stop::from)?;
         }
         let instance = match self.fresh(prepared, &plan, target).await? {
             Ok(instance) => instance,
@@ -169,7 +172,7 @@ impl Scene {
                 Err(error)
                     if error.is::<PoolConcurrencyLimitError>() && Instant::now() < patience =>
                 {
-                    self.shared.node.memory.pressure.want();
+                    let _want = self.shared.node.memory.pressure.want();
                     tokio::time::sleep(ROOM_PAUSE).await;
                 }
                 Err(error) => return self.not_instantiated(error).map(Err),
@@ -190,8 +193,12 @@ impl Scene {
         target: OplogIndex,
     ) -> Option<(Instance, OplogIndex)> {
         let (store, tag) = (&self.shared.checkpoints, self.shared.cache.tag());
-        let found = self.checkpoint.take();
-        let checkpoint = fitting(store, &self.writer, found, plan, prepared, tag).await?;
+        let found = self.checkpoint.take()?;
+        let Some(checkpoint) = fitting(store, &self.writer, found, plan, prepared, tag).await
+        else {
+            CHECKPOINT_LOADS.with(["log"]).inc();
+            return None;
+        };
         let index = checkpoint.binding.index;
         let restored = match self.context(prepared, plan, target, Some(&checkpoint)).await {
             Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint)
@@ -199,6 +206,7 @@ impl Scene {
                 .map_err(|e| format!("{e:#}")),
             Err(error) => Err(error.to_string()),
         };
+        CHECKPOINT_LOADS.with([if restored.is_ok() { "checkpoint" } else { "log" }]).inc();
         match restored {
             Ok(instance) => Some((instance, index)),
             Err(reason) => {
@@ -300,8 +308,11 @@ impl Scene {
         journal.set_recording(plan.snapshot.is_none());
         let recorded = memory.max(prepared.metadata.initial_memory());
         let account = MemoryAccount::new(node.memory.clone(), self.writer.clone(), recorded);
-        WorkerCtx::new(node, &create, &prepared.metadata, journal, files, read_only, account)
-            .map_err(|e| WorkerError::unknown(format!("{e:#}")))
+        let mut ctx =
+            WorkerCtx::new(node, &create, &prepared.metadata, journal, files, read_only, account)
+                .map_err(|e| WorkerError::unknown(format!("{e:#}")))?;
+        ctx.continue_calls(self.calls.clone());
+        Ok(ctx)
     }
 
     /// Loads the state that replaces the history before it (guest spec 6.3, W3).
@@ -430,9 +441,9 @@ impl Scene {
     }
 
     /// What an error of the guest's call stands for.
-    fn classify(&self, error: &wasmtime::Error) -> Ended {
+    fn classify(&self, error: &wasmtime::Error, waiting: Option<Waiting>) -> Ended {
         match Stop::find(error) {
-            Some(Stop::Suspend { until }) => return Ended::Suspended(*until),
+            Some(Stop::Suspend { until }) => return Ended::Suspended(*until, waiting),
             Some(Stop::Restart) => return Ended::Restart,
             Some(Stop::Exit) => return Ended::Exited,
             Some(Stop::Diverged { .. }) => {

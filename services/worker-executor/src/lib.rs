@@ -20,6 +20,7 @@ mod observe;
 mod ownership;
 mod public;
 mod room;
+mod sampling;
 mod search;
 mod timers;
 mod verify;

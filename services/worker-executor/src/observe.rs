@@ -58,7 +58,7 @@ impl Drop for Attempt {
 fn outcome(ended: &Ended) -> &'static str {
     match ended {
         Ended::Ready | Ended::Snapshot(_) | Ended::Verified => "completed",
-        Ended::Suspended(_) => "suspended",
+        Ended::Suspended(..) => "suspended",
         Ended::Restart => "restarted",
         Ended::Exited => "exited",
         Ended::NotLoaded(_) | Ended::Failed(..) | Ended::LogFailed(_) => "failed",
@@ -135,7 +135,7 @@ impl Executor {
         let (mut loaded, mut queued) = (0, 0);
         let handles = self.handles();
         for handle in &handles {
-            loaded += u64::from(handle.visible.loaded.load(Ordering::Acquire));
+            loaded += u64::from(handle.visible.loaded.load(Ordering::SeqCst));
             queued += handle.writer.with_state(|s| s.pending.len() as u64);
         }
         WORKERS_ACTIVE.set(handles.len() as u64);

@@ -227,7 +227,7 @@ impl Shower<'_> {
                 json!({ "type": "NoOp", "kind": "ChangePersistenceLevel", "persistence_level": format!("{level:?}") })
             }
             EntryKind::Resume => json!({ "type": "NoOp", "kind": "Resume" }),
-            EntryKind::Suspend
+            EntryKind::Suspend { .. }
             | EntryKind::NoOp
             | EntryKind::Interrupted
             | EntryKind::Exited

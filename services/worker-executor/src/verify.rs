@@ -8,6 +8,7 @@ use emet_model::{OplogIndex, WorkerError};
 use emet_oplog::{EntryKind, PersistenceLevel};
 use emet_runtime::checkpoint::{Capture, Captured};
 use emet_runtime::{Instance, Stop};
+use emet_telemetry::metrics::list::VERIFICATIONS;
 
 /// Entries read at a time.
 const CHUNK: usize = 2048;
@@ -21,7 +22,10 @@ impl Scene {
     ) -> wasmtime::Result<Ended> {
         let Some(loaded) = loaded else { return Ok(Ended::Restart) };
         let (answer, kept) = match self.compare(&mut loaded.instance).await {
-            Ok(verification) => (Ok(verification), Ok(Ended::Verified)),
+            Ok(verification) => {
+                count(&verification);
+                (Ok(verification), Ok(Ended::Verified))
+            }
             Err(error) => (
                 Err(WorkerError::unknown(format!("the comparison failed: {error:#}"))),
                 Ok(Ended::Restart),
@@ -118,6 +122,15 @@ impl Scene {
             Captured::NotNow(_) => None,
         })
     }
+}
+
+fn count(verification: &Verification) {
+    let outcome = match verification {
+        Verification { not_compared: Some(_), .. } => "not-compared",
+        Verification { equal: true, .. } => "equal",
+        _ => "different",
+    };
+    VERIFICATIONS.with([outcome]).inc();
 }
 
 fn not_compared(last: OplogIndex, reason: String) -> Verification {

@@ -10,9 +10,9 @@ use crate::{listing, metadata, public};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
-    Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters, OplogPage,
-    OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents, WorkerPage,
-    Workers,
+    Awaited, Cursor, FileContent, FileNode, Invocation as ApiInvocation, InvokeParameters,
+    OplogPage, OplogPosition, RevertTarget, Target, Verification, WorkerEvent, WorkerEvents,
+    WorkerPage, Workers,
 };
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
@@ -87,6 +87,14 @@ impl Workers for Executor {
     ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let workers = names.into_iter().map(|name| WorkerId::new(component, name));
         Ok(workers.filter_map(|worker| self.shared.live_metadata(&worker)).collect())
+    }
+
+    async fn awaited(
+        &self,
+        worker: WorkerId,
+        key: IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        self.shared.awaited(&worker, &key).await
     }
 
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError> {

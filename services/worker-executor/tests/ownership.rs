@@ -51,6 +51,8 @@ impl Shared {
             promises: Promises::new(stores.kv.clone()),
             components: self.components.clone(),
             workers: OnceLock::new(),
+            stopping: Default::default(),
+            waits: Arc::default(),
             memory: MemoryBudget::new(1 << 30),
             suspend_after: Duration::from_secs(1000),
             network: GuestNetwork::new(NetworkPolicy::default()),

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use emet_storage::{Append, Head, LogError, LogKey, LogStore, Record, Shards, Trim};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 /// Where the death falls, relative to the append it falls on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct CrashingLog {
     appends: AtomicU64,
     dead: AtomicBool,
     died: Notify,
+    /// Held for reading by every change under way.
+    changes: RwLock<()>,
 }
 
 impl CrashingLog {
@@ -34,6 +36,7 @@ impl CrashingLog {
             appends: AtomicU64::new(0),
             dead: AtomicBool::new(false),
             died: Notify::new(),
+            changes: RwLock::default(),
         })
     }
 
@@ -55,6 +58,12 @@ impl CrashingLog {
         }
     }
 
+    /// Waits, after its death, until the changes under way then are made: a dead process makes none
+    /// later, when the next one has begun.
+    pub async fn settled(&self) {
+        drop(self.changes.write().await);
+    }
+
     fn die(&self) -> LogError {
         self.dead.store(true, Ordering::SeqCst);
         self.died.notify_waiters();
@@ -73,6 +82,7 @@ fn dead() -> LogError {
 #[async_trait]
 impl LogStore for CrashingLog {
     async fn append(&self, append: Append) -> Result<(), LogError> {
+        let _change = self.changes.read().await;
         self.alive()?;
         let count = self.appends.fetch_add(1, Ordering::SeqCst) + 1;
         match self.at {
@@ -96,16 +106,19 @@ impl LogStore for CrashingLog {
     }
 
     async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        let _change = self.changes.read().await;
         self.alive()?;
         self.inner.fence(key, epoch).await
     }
 
     async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        let _change = self.changes.read().await;
         self.alive()?;
         self.inner.fence_shard(shard, total, epoch).await
     }
 
     async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        let _change = self.changes.read().await;
         self.alive()?;
         self.inner.delete(key, epoch).await
     }
@@ -126,6 +139,7 @@ impl LogStore for CrashingLog {
     }
 
     async fn trim(&self, trim: Trim) -> Result<(), LogError> {
+        let _change = self.changes.read().await;
         self.alive()?;
         self.inner.trim(trim).await
     }

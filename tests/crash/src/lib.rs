@@ -9,7 +9,7 @@ mod scenario;
 
 pub use crashing::{CrashingLog, Moment};
 pub use effects::World;
-pub use node::{Backend, Disk, Node};
+pub use node::{Backend, Disk, Limits, Node};
 pub use scenario::{Outcome, Scenario, Step};
 
 /// What went wrong, with what is known of it.

@@ -2,7 +2,9 @@
 
 use crate::Failure;
 use crate::crashing::{CrashingLog, Moment};
-use emet_api::{Components, Invocation, InvokeParameters, NewComponent, Target, Workers};
+use emet_api::{
+    Components, Invocation, InvokeParameters, NewComponent, OplogPosition, Target, Workers,
+};
 use emet_component_service::ComponentService;
 use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, WorkerError, WorkerId};
 use emet_runtime::checkpoint::CheckpointMode;
@@ -88,6 +90,21 @@ impl Disk {
     }
 }
 
+/// Room in memory, and patience.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Workers in memory at the same time.
+    pub max_loaded: usize,
+    /// A worker that waits for longer gives its instance up.
+    pub suspend_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_loaded: 32, suspend_after: Duration::from_secs(1) }
+    }
+}
+
 /// A running node.
 pub struct Node {
     log: Arc<CrashingLog>,
@@ -97,7 +114,11 @@ pub struct Node {
 
 impl Node {
     /// Starts a node on the stores, to die at an append, or never.
-    pub fn start(disk: &Disk, crash: Option<(u64, Moment)>) -> Result<Self, Failure> {
+    pub fn start(
+        disk: &Disk,
+        limits: Limits,
+        crash: Option<(u64, Moment)>,
+    ) -> Result<Self, Failure> {
         let log = CrashingLog::new(disk.log.clone(), crash);
         let (components, _uploads) = ComponentService::new(disk.kv.clone(), disk.blobs.clone());
         let cache = ComponentCache::new(shared_engine()?, disk.blobs.clone(), components.clone())
@@ -105,9 +126,13 @@ impl Node {
         let checkpoints = checkpoint_mode()?;
         let off = checkpoints == CheckpointMode::Off;
         let cache = if off { cache.without_checkpoints() } else { cache };
-        let services = Arc::new(services(disk, components.clone()));
+        let services = Arc::new(services(disk, limits, components.clone()));
         let stores = Stores { log: log.clone(), kv: disk.kv.clone(), blobs: disk.blobs.clone() };
-        let options = ExecutorOptions { max_loaded: 32, checkpoints, ..ExecutorOptions::default() };
+        let options = ExecutorOptions {
+            max_loaded: limits.max_loaded,
+            checkpoints,
+            ..ExecutorOptions::default()
+        };
         let executor = Executor::start(services, stores, cache, options);
         Ok(Self { log, executor, components })
     }
@@ -185,6 +210,18 @@ impl Node {
         }))
     }
 
+    /// How many invocations of a worker have completed, by its oplog; none if there is no worker.
+    pub async fn completed(&self, worker: &WorkerId) -> Option<Result<usize, WorkerError>> {
+        const MOST: u64 = 1000;
+        let query = "exportedfunctioncompleted";
+        let start = OplogPosition { next_oplog_index: 1, current_component_version: 0 };
+        let page = self.executor.search_oplog(worker.clone(), query, start, MOST);
+        Some(match self.alive(page).await? {
+            Err(WorkerError::WorkerNotFound { .. }) => Ok(0),
+            page => page.map(|page| page.entries.len()),
+        })
+    }
+
     /// Invokes with a key, without waiting for the result.
     pub async fn send(
         &self,
@@ -213,15 +250,17 @@ fn invocation(function: &str, parameters: &[Value], key: &str) -> Invocation {
 }
 
 /// Quick retries, so that a test of a thousand crashes is one of seconds.
-fn services(disk: &Disk, components: Arc<ComponentService>) -> Services {
+fn services(disk: &Disk, limits: Limits, components: Arc<ComponentService>) -> Services {
     Services {
         kv: disk.kv.clone(),
         blobs: disk.blobs.clone(),
         promises: Promises::new(disk.kv.clone()),
         components,
         workers: OnceLock::new(),
+        stopping: Default::default(),
+        waits: Arc::default(),
         memory: MemoryBudget::new(4 << 30),
-        suspend_after: Duration::from_secs(1),
+        suspend_after: limits.suspend_after,
         network: GuestNetwork::new(NetworkPolicy::open()),
         retry_policy: RetryPolicy {
             min_delay: Duration::from_millis(1),

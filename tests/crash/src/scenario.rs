@@ -1,6 +1,6 @@
 //! What is done with workers, step by step, whatever happens to the node.
 
-use crate::{Backend, Disk, Failure, Moment, Node, World};
+use crate::{Backend, Disk, Failure, Limits, Moment, Node, World};
 use emet_api::Workers;
 use emet_model::{ComponentId, PromiseId, UpdateMode, WorkerError, WorkerId, WorkerStatus};
 use serde_json::Value;
@@ -16,6 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Step {
     /// An awaited invocation; its key is the number of the step.
     Call(&'static str, &'static str, Value),
+    /// An awaited call of another worker, which must succeed; how, depends on the crash.
+    Delivered(&'static str, &'static str, Value),
+    /// So many invocations of the worker have completed, no matter who made them.
+    Completed(&'static str, usize),
     /// The same without looking at the answer, for functions whose failure is part of the scenario.
     Attempt(&'static str, &'static str, Value),
     /// An invocation that is not awaited.
@@ -24,6 +28,8 @@ pub enum Step {
     Update(&'static str, u64, UpdateMode),
     /// Completes the promise whose id an earlier step, given by its number, has returned.
     Complete(usize, &'static [u8]),
+    /// Stops the node in an orderly way, and starts it again.
+    Stop,
     /// Waits until the worker has nothing to do.
     Settle(&'static str),
 }
@@ -37,6 +43,8 @@ pub struct Scenario {
     pub guests: Vec<Vec<&'static str>>,
     /// What is done, in order.
     pub steps: Vec<Step>,
+    /// Of the node.
+    pub limits: Limits,
 }
 
 /// What came of a scenario.
@@ -70,7 +78,7 @@ impl Scenario {
         crash: Option<(u64, Moment)>,
     ) -> Result<Outcome, Failure> {
         let disk = shared.fresh(backend)?;
-        let node = Node::start(&disk, crash)?;
+        let node = Node::start(&disk, self.limits, crash)?;
         let mut components = BTreeMap::new();
         for versions in &self.guests {
             let [first, later @ ..] = versions.as_slice() else {
@@ -110,6 +118,14 @@ impl Run<'_> {
                 let answer = answer.map_err(|e| format!("{function}: {e}"))?;
                 self.answers.insert(number, answer);
             }
+            Step::Delivered(worker, function, parameters) => {
+                let answer = self.call(worker, function, parameters, number).await?;
+                let answer = answer.map_err(|e| format!("{function}: {e}"))?;
+                if answer.get("ok").is_none() {
+                    return Err(format!("{function} answered {answer}").into());
+                }
+            }
+            Step::Completed(worker, count) => self.completed(worker, count).await?,
             Step::Attempt(worker, function, parameters) => {
                 drop(self.call(worker, function, parameters, number).await?)
             }
@@ -119,6 +135,7 @@ impl Run<'_> {
             Step::Update(worker, version, mode) => self.update(worker, version, mode).await?,
             Step::Complete(promise, data) => self.complete(promise, data).await?,
             Step::Settle(worker) => self.settle(worker).await?,
+            Step::Stop => self.stop().await?,
         }
         Ok(())
     }
@@ -157,8 +174,15 @@ impl Run<'_> {
         if self.deaths > 2 {
             return Err("the node died more often than it was told to".into());
         }
-        let next = Node::start(&self.disk, None)?;
+        self.node.log().settled().await;
+        let next = Node::start(&self.disk, self.scenario.limits, None)?;
         std::mem::replace(&mut self.node, next).end().await;
+        Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), Failure> {
+        self.node.workers().shutdown().await;
+        self.node = Node::start(&self.disk, self.scenario.limits, None)?;
         Ok(())
     }
 
@@ -256,6 +280,27 @@ impl Run<'_> {
         loop {
             match self.node.send(&worker, function, &parameters, &key.to_string()).await {
                 Some(accepted) => return Ok(accepted?),
+                None => self.restart().await?,
+            }
+        }
+    }
+
+    async fn completed(&mut self, worker: &str, count: usize) -> Result<(), Failure> {
+        let worker = self.worker(worker)?;
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match self.node.completed(&worker).await {
+                Some(Ok(found)) if found == count => return Ok(()),
+                // What is shown to be done is durable a little later.
+                Some(Ok(found)) if found < count && tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(2)).await
+                }
+                Some(found) => {
+                    return Err(format!(
+                        "{worker} has completed {found:?} invocations, not {count}"
+                    )
+                    .into());
+                }
                 None => self.restart().await?,
             }
         }

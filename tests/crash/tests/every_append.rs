@@ -1,7 +1,7 @@
 //! A node that dies at any append to an oplog, before or after it is written, and is started
 //! again, arrives where a node arrives that never died: the same answers, the same effects.
 
-use emet_crash::{Backend, Disk, Failure, Moment, Outcome, Scenario, Step};
+use emet_crash::{Backend, Disk, Failure, Limits, Moment, Outcome, Scenario, Step};
 use emet_model::UpdateMode;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -53,7 +53,12 @@ async fn crash_everywhere(scenario: Scenario) -> Result<(), Failure> {
 }
 
 fn scenario(name: &'static str, guests: &[&'static str], steps: Vec<Step>) -> Scenario {
-    Scenario { name, guests: guests.iter().map(|g| vec![*g]).collect(), steps }
+    Scenario {
+        name,
+        guests: guests.iter().map(|g| vec![*g]).collect(),
+        steps,
+        limits: Limits::default(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,6 +243,7 @@ async fn updates_are_transactions() -> Result<(), Failure> {
         name: "automatic update",
         guests: automatic,
         steps: steps(UpdateMode::Automatic, 1),
+        limits: Limits::default(),
     })
     .await?;
     let w = "update-v2/w";
@@ -253,5 +259,11 @@ async fn updates_are_transactions() -> Result<(), Failure> {
         Step::Call(w, "test:update/api.{version}", json!([])),
     ]);
     let guests = vec![vec!["update-v2", "update-v4", "update-v5"]];
-    crash_everywhere(Scenario { name: "manual updates", guests, steps: manual }).await
+    crash_everywhere(Scenario {
+        name: "manual updates",
+        guests,
+        steps: manual,
+        limits: Limits::default(),
+    })
+    .await
 }

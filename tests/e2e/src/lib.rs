@@ -312,7 +312,18 @@ impl Server {
         function: &str,
         parameters: Value,
     ) -> Result<(), ClientError> {
-        self.client.invoke(&target(worker), &call(function, parameters, None)).await
+        self.send_keyed(worker, function, parameters, None).await
+    }
+
+    /// As [`Self::send`], with an idempotency key.
+    pub async fn send_keyed(
+        &self,
+        worker: &WorkerId,
+        function: &str,
+        parameters: Value,
+        key: Option<&str>,
+    ) -> Result<(), ClientError> {
+        self.client.invoke(&target(worker), &call(function, parameters, key)).await
     }
 }
 

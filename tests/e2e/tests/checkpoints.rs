@@ -4,9 +4,8 @@
 
 use emet_api::RevertTarget;
 use emet_e2e::{Failure, Server};
-use emet_model::{ComponentId, UpdateMode, UpdateRecord, WorkerId, WorkerStatus};
-use emet_values::{Export, FunctionType, Type};
-use serde_json::{Value, json};
+use emet_model::{ComponentId, UpdateMode, UpdateRecord, WorkerId};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,156 +25,51 @@ async fn verify(server: &Server, worker: &WorkerId) -> Result<Option<u64>, Failu
     Ok(found.checkpoint)
 }
 
-/// A value of a type; none where one cannot be made up.
-fn sample(typ: &Type, seed: u64) -> Option<Value> {
-    Some(match typ {
-        Type::Bool => json!(seed % 2 == 1),
-        Type::F32 | Type::F64 => json!(seed as f64 + 0.5),
-        Type::Char => json!(97 + seed),
-        Type::String => json!(format!("text-{seed}")),
-        Type::List(inner) => json!([sample(inner, seed)?, sample(inner, seed + 1)?]),
-        Type::Option(inner) => sample(inner, seed)?,
-        Type::Result { ok: Some(ok), .. } => json!({"ok": sample(ok, seed)?}),
-        Type::Result { ok: None, .. } => json!({"ok": null}),
-        Type::Tuple(types) => {
-            Value::Array(types.iter().map(|t| sample(t, seed)).collect::<Option<_>>()?)
-        }
-        Type::Record(fields) => Value::Object(
-            fields
-                .iter()
-                .map(|(name, t)| Some((name.clone(), sample(t, seed)?)))
-                .collect::<Option<_>>()?,
-        ),
-        Type::Variant(cases) => {
-            let (name, payload) = cases.first()?;
-            json!({name: payload.as_ref().map_or(Some(Value::Null), |t| sample(t, seed))?})
-        }
-        Type::Enum(names) => json!(names.first()?),
-        Type::Flags(names) => json!([names.first()?]),
-        Type::Handle { .. } => return None,
-        _ => json!(seed),
-    })
-}
-
-/// Full names and sample parameters of the functions that can be called just so.
-fn calls(exports: &[Export], seed: u64) -> Vec<(String, Value)> {
-    let call = |name: String, function: &FunctionType| {
-        let parameters =
-            function.params.iter().map(|(_, t)| sample(t, seed)).collect::<Option<Vec<Value>>>()?;
-        (!function.name.starts_with('[')).then_some((name, Value::Array(parameters)))
-    };
-    let named = exports.iter().flat_map(|export| match export {
-        Export::Function(function) => vec![call(function.name.clone(), function)],
-        Export::Instance { name, functions } => functions
-            .iter()
-            .map(|function| call(format!("{name}.{{{}}}", function.name), function))
-            .collect(),
-    });
-    named.flatten().collect()
-}
-
-/// Waits, fails on purpose, stops the worker, leaves something open, or switches recording off, so
-/// that a replay gives something else.
-const NOT_CALLED: &[&str] = &[
-    "persist",
-    "with-retry",
-    "start",
-    "timeout",
-    "await",
-    "sleep",
-    "fail",
-    "exit",
-    "interrupt",
-    "update",
-    "delete",
-    "wait",
-    "spin",
-    "recurse",
-    "suspend",
-    "revert",
-    "jump",
-];
-
-fn prebuilt() -> Result<Vec<PathBuf>, Failure> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut all = Vec::new();
-    for dir in ["tests/guests/prebuilt", "examples/prebuilt"] {
-        for entry in std::fs::read_dir(root.join(dir))? {
-            all.push(entry?.path());
-        }
-    }
-    // One misbehaves on purpose; one holds sockets, which cannot be saved; two switch recording off,
-    // so that a replay would act again.
-    let left_out = ["hostile.wasm", "networking.wasm", "host-v1.wasm", "interfaces.wasm"];
-    all.retain(|path| {
-        path.extension().is_some_and(|e| e == "wasm")
-            && !left_out.iter().any(|name| path.ends_with(name))
-    });
-    all.sort();
-    Ok(all)
-}
-
-/// Calls a function of a worker; false if it does not return a result soon.
-async fn try_call(server: &Server, worker: &WorkerId, function: &str, parameters: Value) -> bool {
-    let called =
-        tokio::time::timeout(Duration::from_secs(5), server.call(worker, function, parameters))
-            .await;
-    matches!(called, Ok(Ok(_)))
-}
-
+/// A bank with resources of its own, and two tellers that hold some of them between calls.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_component_is_restored_to_what_a_replay_gives() -> Result<(), Failure> {
-    let server = Server::start_with(ALWAYS).await?;
-    let mut verified = 0;
-    for path in prebuilt()? {
-        let name =
-            format!("c{}", verified) + &path.file_stem().unwrap_or_default().to_string_lossy();
-        let upload =
-            emet_client::Upload { wasm: std::fs::read(&path)?.into(), ..Default::default() };
-        let component = server.client.create_component(&name, upload).await?;
-        assert!(
-            component.checkpoints.as_ref().is_some_and(|c| c.supported),
-            "{name}: {:?}",
-            component.checkpoints
-        );
-        let id = component.versioned_component_id.component_id;
-        let mut functions = Vec::new();
-        for (function, parameters) in calls(&component.metadata.exports, 1) {
-            let plain = function.rsplit('{').next().unwrap_or_default();
-            if NOT_CALLED.iter().any(|word| plain.contains(word)) {
-                continue;
-            }
-            let alone = WorkerId::new(id, format!("alone-{}", functions.len()));
-            if try_call(&server, &alone, &function, parameters).await {
-                functions.push(function);
-            }
-            server.client.delete_worker(&alone).await?;
-        }
-        let worker = WorkerId::new(id, "all");
-        let mut called = 0;
-        for seed in 1..3 {
-            for (function, parameters) in calls(&component.metadata.exports, seed) {
-                if functions.contains(&function)
-                    && try_call(&server, &worker, &function, parameters).await
-                {
-                    called += 1;
-                }
-            }
-        }
-        if called == 0 || server.client.worker(&worker).await?.status != WorkerStatus::Idle {
-            eprintln!("{name}: not verified, {called} calls of {functions:?}");
-            continue;
-        }
-        let checkpoint = verify(&server, &worker).await.map_err(|e| format!("{name}: {e}"))?;
-        assert!(
-            checkpoint.is_some(),
-            "{name}: no checkpoint after {called} calls of {functions:?}\n{}",
-            server.log()
-        );
-        eprintln!("{name}: {called} calls, checkpoint at {checkpoint:?}");
-        verified += 1;
+async fn a_composed_component_is_restored_part_by_part() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let wasm = wat::parse_str(include_str!("../../guests/bank.wat"))?;
+    let upload = emet_client::Upload { wasm: wasm.into(), ..Default::default() };
+    let component = server.client.create_component("bank", upload).await?;
+    assert!(component.checkpoints.is_some_and(|c| c.supported));
+    let worker = WorkerId::new(component.versioned_component_id.component_id, "w");
+    let account = "test:bank/api.{[constructor]account}";
+    let deposit = "test:bank/api.{[method]account.deposit}";
+    let closed = "test:bank/api.{closed}";
+    // Handles take turns, so a handle table that is not what it was shows at once.
+    for (function, parameter, answer) in [
+        ("keep", 100, 1),
+        ("second-keep", 50, 1),
+        ("keep", 200, 2),
+        ("add", 5, 205),
+        ("second-add", 1, 51),
+        ("keep", 300, 1),
+        ("add", 5, 305),
+    ] {
+        let found = server.call(&worker, function, json!([parameter])).await?;
+        assert_eq!(found, json!(answer), "{function}({parameter})");
     }
-    assert!(verified >= 15, "{verified} components");
+    let made = server.call(&worker, account, json!([7])).await?;
+    assert_eq!(server.call(&worker, deposit, json!([made, 3])).await?, json!(10));
+    assert!(verify(&server, &worker).await?.is_some());
+    server.crash().await?;
+    for (function, parameters, answer) in [
+        (deposit, json!([made, 1]), 11),
+        ("kept", json!([]), 3),
+        ("second-kept", json!([]), 1),
+        ("add", json!([5]), 310),
+        (closed, json!([]), 2),
+        ("second-keep", json!([1]), 2),
+        (closed, json!([]), 3),
+        ("second-keep", json!([1]), 1),
+    ] {
+        let found = server.call(&worker, function, parameters).await?;
+        assert_eq!(found, json!(answer), "{function}");
+    }
+    server.call(&worker, "test:bank/api.{[drop]account}", json!([made])).await?;
+    assert_eq!(server.call(&worker, closed, json!([])).await?, json!(5));
+    assert!(verify(&server, &worker).await?.is_some());
     Ok(())
 }
 
@@ -479,6 +373,30 @@ async fn a_long_history_is_not_replayed() -> Result<(), Failure> {
     server.crash().await?;
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(calls));
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_workers_are_compared_in_the_background() -> Result<(), Failure> {
+    let server = Server::start_with(&["--verify-every", "20ms"]).await?;
+    let worker = WorkerId::new(server.upload("counter").await?, "w");
+    server.call(&worker, ADD, json!([1])).await?;
+    let compared = |metrics: &str, outcome: &str| {
+        let series = format!("emet_verifications_total{{outcome=\"{outcome}\"}} ");
+        metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(&series)?.parse::<u64>().ok())
+            .sum::<u64>()
+    };
+    for _ in 0..400 {
+        let metrics = server.client.metrics().await?;
+        assert_eq!(compared(&metrics, "different"), 0, "{}", server.log());
+        if compared(&metrics, "equal") > 1 {
+            assert_eq!(server.call(&worker, GET, json!([])).await?, json!(1));
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    Err(format!("nothing was compared\n{}", server.log()).into())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use emet_client::Upload;
 use emet_e2e::{Failure, Server, guest};
 use emet_model::{ComponentId, DynamicLinkedInstance, UpdateMode, WorkerId, WorkerStatus};
+use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -141,23 +142,55 @@ async fn errors_tell_what_went_wrong_and_are_replayed() -> Result<(), Failure> {
     Ok(())
 }
 
+/// What happens in a target is an error of the call, of one kind (guest spec 5.6), and the caller goes on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_callee_that_fails_answers_with_its_failure() -> Result<(), Failure> {
+async fn what_happens_in_a_callee_is_a_remote_internal_error() -> Result<(), Failure> {
     let server = Server::start().await?;
     let (worker, counter) = upload(&server).await?;
     let failing = WorkerId::new(counter, "failing");
     assert!(server.call(&failing, "fail-if", json!([true])).await.is_err());
-    let answer = server.call(&worker, &caller("get"), json!([failing.urn()])).await?;
+    let env = server.upload("env").await?;
+    let exited = WorkerId::new(env, "exited");
+    assert!(server.call(&exited, "test:env/api.{exit}", json!([true])).await.is_err());
+    let durability = server.upload("durability").await?;
+    let trapping = WorkerId::new(durability, "trapping");
+    for (target, function, params, expected) in [
+        (&failing, GET, json!([]), "Previous invocation failed"),
+        (&exited, "test:env/api.{get-arguments}", json!([]), "Previous invocation exited"),
+        (&trapping, "test:durability/api.{jump-forward}", json!([]), "Runtime error"),
+        (&trapping, "test:durability/api.{step}", json!([1]), "Previous invocation failed"),
+    ] {
+        let answer =
+            server.call(&worker, &caller("call"), json!([target.urn(), function, params])).await?;
+        let text = answer["err"].as_str().unwrap_or_default();
+        assert!(
+            text.starts_with("RpcError::RemoteInternalError") && text.contains(expected),
+            "{function}: {answer}"
+        );
+    }
+    let waiting = WorkerId::new(counter, "waiting");
+    let params = json!([waiting.urn(), "test:counter/api.{slow-add}", [1, 60_000]]);
+    server.send(&worker, &caller("call"), params.clone()).await?;
+    while server.settle(&waiting, WorkerStatus::Suspended).await.is_err() {}
+    server.client.interrupt_worker(&waiting, false).await?;
+    server.settle(&worker, WorkerStatus::Idle).await?;
+    let completed = server.search(&worker, "exportedfunctioncompleted").await?;
+    let last = completed.last().map(Value::to_string).unwrap_or_default();
     assert!(
-        answer["err"].as_str().is_some_and(|e| e.contains("Previous invocation failed")),
-        "{answer}"
-    );
-    assert_eq!(
-        server.client.worker(&worker).await?.status,
-        WorkerStatus::Idle,
-        "the caller is fine"
+        last.contains("RemoteInternalError") && last.contains("Interrupted via the Golem API"),
+        "{last}"
     );
     Ok(())
+}
+
+/// Whether an answer is the refusal of a call that goes round these workers, begun at any of them.
+fn is_cycle(answer: &Value, round: &[&WorkerId]) -> bool {
+    let text = answer["err"].as_str().unwrap_or_default();
+    let turned = (0..round.len()).map(|first| {
+        let path = round.iter().cycle().skip(first).take(round.len() + 1);
+        path.map(|w| w.urn()).collect::<Vec<_>>().join(" -> ")
+    });
+    text.contains("can never be answered") && turned.into_iter().any(|path| text.contains(&path))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,18 +200,43 @@ async fn calls_that_can_never_be_answered_are_refused_with_the_cycle() -> Result
     let (a, b) = (WorkerId::new(id, "a"), WorkerId::new(id, "b"));
     let own =
         server.call(&a, &caller("call"), json!([a.urn(), caller("get-environment"), []])).await?;
-    let cycle = own["err"].as_str().unwrap_or_default();
-    assert!(
-        cycle.contains("can never be answered") && cycle.contains(&format!("{0} -> {0}", a.urn())),
-        "{own}"
-    );
+    assert!(is_cycle(&own, &[&a]), "{own}");
     let round = server.call(&a, &caller("relay"), json!([[b.urn(), a.urn(), b.urn()]])).await?;
-    let cycle = round["err"].as_str().unwrap_or_default();
-    assert!(cycle.contains(&format!("{} -> {} -> {}", a.urn(), b.urn(), a.urn())), "{round}");
+    assert!(is_cycle(&round, &[&a, &b]), "{round}");
+    server.settle(&a, WorkerStatus::Idle).await?;
+    server.settle(&b, WorkerStatus::Idle).await?;
     // Without waiting, a worker can call itself: the call runs next.
-    let later = server.call(&a, &caller("add-later"), json!([a.urn(), 1])).await?;
-    assert!(later.get("ok").is_some() || later.get("err").is_some());
-    assert_eq!(server.client.worker(&b).await?.status, WorkerStatus::Idle);
+    let before = server.search(&a, "exportedfunctioncompleted").await?.len();
+    let sent =
+        server.call(&a, &caller("send"), json!([a.urn(), caller("get-environment"), []])).await?;
+    assert_eq!(sent, json!({ "ok": null }));
+    while server.search(&a, "exportedfunctioncompleted").await?.len() < before + 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_in_a_circle_for_calls_in_the_background_is_refused_too() -> Result<(), Failure> {
+    // With room for two, the waiting workers are suspended before the circle is closed.
+    for arguments in [&[][..], &["--max-loaded", "2", "--suspend-after", "0.2"]] {
+        let server = Server::start_with(arguments).await?;
+        let id = server.upload("rpc-caller").await?;
+        for then_async in [true, false] {
+            let [a, b, c] =
+                ["a", "b", "c"].map(|name| WorkerId::new(id, format!("{name}-{then_async}")));
+            let own = server
+                .call(&a, &caller("relay-async"), json!([[a.urn(), b.urn()], then_async]))
+                .await?;
+            assert!(is_cycle(&own, &[&a]), "{own}");
+            let params = json!([[b.urn(), c.urn(), a.urn(), b.urn()], then_async]);
+            let round = server.call(&a, &caller("relay-async"), params).await?;
+            assert!(is_cycle(&round, &[&a, &b, &c]), "{round}");
+            for worker in [&a, &b, &c] {
+                server.settle(worker, WorkerStatus::Idle).await?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -349,6 +407,17 @@ async fn a_client_interface_is_linked_without_a_stub() -> Result<(), Failure> {
         "the history is replayed, and calls nobody"
     );
     assert_eq!(server.call(&b, GET, json!([])).await?, json!(10));
+    // In time, once.
+    server.call(&worker, &linked("add-in"), json!([b.urn(), 3, 1, false])).await?;
+    while server.call(&b, GET, json!([])).await? == json!(10) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(server.call(&b, GET, json!([])).await?, json!(13));
+    // Nobody waits for the call that fails, so its failure is the callee's alone.
+    let c = WorkerId::new(counter, "c");
+    server.call(&worker, &linked("fail-later"), json!([c.urn(), true])).await?;
+    server.settle(&c, WorkerStatus::Failed).await?;
+    assert_eq!(server.client.worker(&worker).await?.status, WorkerStatus::Idle);
     let failing = WorkerId::new(id, "failing");
     let error = server
         .call(&failing, &linked("fail"), json!([b.urn()]))
@@ -359,26 +428,93 @@ async fn a_client_interface_is_linked_without_a_stub() -> Result<(), Failure> {
     Ok(())
 }
 
-/// With room for a few workers only, callers that wait make room for the workers that they wait
-/// for. `EMET_RPC_SCALE=10000` is the big run (docs/limits.md).
+/// A caller that is composed with the generated stub of the 1.0 and 1.1 line needs nothing of the host but golem:rpc.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_composed_with_a_generated_stub_runs_unchanged() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let counter = server.upload("counter").await?;
+    let id = server.upload("composed-caller").await?;
+    let composed = |name: &str| format!("test:stub-caller/api.{{{name}}}");
+    let (worker, a, b) =
+        (WorkerId::new(id, "w"), WorkerId::new(counter, "a"), WorkerId::new(counter, "b-ü"));
+    assert_eq!(server.call(&worker, &composed("add"), json!([a.urn(), 5])).await?, json!(5));
+    assert_eq!(
+        server.call(&worker, &composed("add-both"), json!([a.urn(), b.urn(), 10])).await?,
+        json!(25)
+    );
+    assert_eq!(
+        server.call(&worker, &composed("world-add"), json!([a.urn(), 100])).await?,
+        json!(215)
+    );
+    assert_eq!(
+        server.call(&worker, &composed("counters"), json!([a.urn()])).await?,
+        json!(["a+b", 6])
+    );
+    assert_eq!(
+        server.call(&a, "test:counter/api.{live-counters}", json!([])).await?,
+        json!(0),
+        "dropped stubs drop their resources"
+    );
+    server.call(&worker, &composed("fail-later"), json!([a.urn(), false])).await?;
+    server.crash().await?;
+    assert_eq!(
+        server.call(&worker, &composed("add"), json!([a.urn(), 0])).await?,
+        json!(215),
+        "the history is replayed, and calls nobody"
+    );
+    assert_eq!(server.call(&b, GET, json!([])).await?, json!(10));
+    let failing = WorkerId::new(id, "failing");
+    let error = server
+        .call(&failing, &composed("fail"), json!([b.urn()]))
+        .await
+        .err()
+        .ok_or("it did not fail")?;
+    assert!(
+        error
+            .to_string()
+            .contains("Failed to invoke remote fail-if: RpcError::RemoteInternalError"),
+        "{error}"
+    );
+    Ok(())
+}
+
+/// Requests that the client of a test makes at the same time.
+const AT_ONCE: usize = 256;
+
+/// How many callers or callees there are; `EMET_RPC_SCALE=10000` is the big run (docs/limits.md).
 fn scale() -> u32 {
     std::env::var("EMET_RPC_SCALE").ok().and_then(|n| n.parse().ok()).unwrap_or(60)
 }
 
+/// With room for a few workers only, callers that wait make room for the workers that they wait for.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_of_one_callee_find_room() -> Result<(), Failure> {
     let server = Server::start_with(&["--max-loaded", "3"]).await?;
     let (worker, counter) = upload(&server).await?;
     let target = WorkerId::new(counter, "one");
-    let calls = (0..scale()).map(|n| {
-        let (server, target) = (&server, &target);
-        let worker = WorkerId::new(worker.component_id, format!("caller-{n}"));
-        async move { server.call(&worker, &caller("add"), json!([target.urn(), 1])).await }
-    });
-    for answer in futures::future::try_join_all(calls).await? {
+    let callers = (0..scale()).map(|n| WorkerId::new(worker.component_id, format!("caller-{n}")));
+    let callers: Vec<WorkerId> = callers.collect();
+    let (server, target) = (&server, &target);
+    let (function, params) = (&caller("add"), json!([target.urn(), 1]));
+    let add = |worker| server.call_keyed(worker, function, params.clone(), Some("once"));
+    let sent = callers
+        .iter()
+        .map(|worker| server.send_keyed(worker, function, params.clone(), Some("once")));
+    futures::stream::iter(sent).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    let answers = futures::stream::iter(callers.iter().map(add)).buffer_unordered(AT_ONCE);
+    for answer in answers.try_collect::<Vec<Value>>().await? {
         assert!(answer.get("ok").is_some(), "{answer}");
     }
-    assert_eq!(server.call(&target, GET, json!([])).await?, json!(scale()));
+    assert_eq!(server.call(target, GET, json!([])).await?, json!(scale()));
+    // However scarce room was, no caller was rebuilt in vain: the answer was there when it was.
+    for worker in callers.iter().take(50) {
+        let suspensions = server.search(worker, "suspend").await?;
+        assert!(
+            suspensions.len() <= 1,
+            "{worker} was suspended {} times for one call",
+            suspensions.len()
+        );
+    }
     Ok(())
 }
 

@@ -15,12 +15,17 @@ interface api {
     add-both: func(first: string, second: string, n: u64, ms: u64) -> result<u64, string>;
     /// Calls any function with u64 parameters, and describes the result.
     call: func(uri: string, function: string, params: list<u64>) -> result<string, string>;
+    /// Enqueues any function with u64 parameters.
+    send: func(uri: string, function: string, params: list<u64>) -> result<_, string>;
     /// Makes a counter resource, increments it twice through its handle, reads and drops it.
     counter: func(uri: string, name: string) -> result<u64, string>;
     /// Calls `add` of two workers, one after the other, n times; the last result.
     ping-pong: func(first: string, second: string, n: u64) -> result<u64, string>;
     /// Calls `relay` of the first with the others, and `get` of the last; a chain of workers that wait for each other.
     relay: func(uris: list<string>) -> result<u64, string>;
+    /// The same, with calls in the background that are then waited for; the next worker does likewise if `then-async` is
+    /// set, and otherwise waits from the start.
+    relay-async: func(uris: list<string>, then-async: bool) -> result<u64, string>;
     /// Calls `add` of `count` workers named `prefix` and a number at once; the sum of the results.
     fan-out: func(prefix: string, count: u32, n: u64) -> result<u64, string>;
     /// Arguments of this worker.
@@ -44,13 +49,32 @@ include!("parts/rpc.rs");
 struct Caller;
 export!(Caller);
 
-fn wait(future: &FutureInvokeResult) -> Result<u64, String> {
+fn answer(future: &FutureInvokeResult) -> Result<WitValue, RpcError> {
     let pollable = future.subscribe();
     loop {
         pollable.block();
         if let Some(result) = future.get() {
-            return u64_result(result);
+            return result;
         }
+    }
+}
+
+fn wait(future: &FutureInvokeResult) -> Result<u64, String> {
+    u64_result(answer(future))
+}
+
+fn strings(texts: Vec<String>) -> WitValue {
+    let items = (1..=texts.len() as i32).collect();
+    let texts = texts.into_iter().map(WitNode::PrimString);
+    WitValue { nodes: std::iter::once(WitNode::ListValue(items)).chain(texts).collect() }
+}
+
+/// A tuple of one result, which holds either the number or the text.
+fn relayed(answer: Result<WitValue, RpcError>) -> Result<u64, String> {
+    match answer.map_err(|e| format!("{e:?}"))?.nodes.as_slice() {
+        [_, WitNode::ResultValue(Ok(_)), WitNode::PrimU64(n)] => Ok(*n),
+        [_, WitNode::ResultValue(Err(_)), WitNode::PrimString(text)] => Err(text.clone()),
+        other => Err(format!("{other:?}")),
     }
 }
 
@@ -93,6 +117,11 @@ impl Guest for Caller {
         }
     }
 
+    fn send(uri: String, function: String, params: Vec<u64>) -> Result<(), String> {
+        let params: Vec<_> = params.into_iter().map(u64_value).collect();
+        connect(uri).invoke(&function, &params).map_err(|e| format!("{e:?}"))
+    }
+
     fn counter(uri: String, name: String) -> Result<u64, String> {
         let rpc = connect(uri);
         let call = |function: &str, params: &[WitValue]| {
@@ -131,18 +160,24 @@ impl Guest for Caller {
         if uris.is_empty() {
             return u64_result(first.invoke_and_await(&format!("{API}.{{get}}"), &[]));
         }
-        let nodes = (1..=uris.len() as i32).collect();
-        let nodes = std::iter::once(WitNode::ListValue(nodes)).chain(uris.into_iter().map(WitNode::PrimString));
-        let params = [WitValue { nodes: nodes.collect() }];
-        match first.invoke_and_await("test:rpc-caller/api.{relay}", &params) {
-            // A tuple of one result, which holds either the number or the text.
-            Ok(value) => match value.nodes.as_slice() {
-                [_, WitNode::ResultValue(Ok(_)), WitNode::PrimU64(n)] => Ok(*n),
-                [_, WitNode::ResultValue(Err(_)), WitNode::PrimString(text)] => Err(text.clone()),
-                other => Err(format!("{other:?}")),
-            },
-            Err(e) => Err(format!("{e:?}")),
+        relayed(first.invoke_and_await("test:rpc-caller/api.{relay}", &[strings(uris)]))
+    }
+
+    fn relay_async(mut uris: Vec<String>, then_async: bool) -> Result<u64, String> {
+        if uris.is_empty() {
+            return Err("nobody to call".to_owned());
         }
+        let first = connect(uris.remove(0));
+        if uris.is_empty() {
+            return wait(&first.async_invoke_and_await(&format!("{API}.{{get}}"), &[]));
+        }
+        let mut params = vec![strings(uris)];
+        if then_async {
+            params.push(WitValue { nodes: vec![WitNode::PrimBool(true)] });
+        }
+        let function = if then_async { "relay-async" } else { "relay" };
+        let future = first.async_invoke_and_await(&format!("test:rpc-caller/api.{{{function}}}"), &params);
+        relayed(answer(&future))
     }
 
     fn fan_out(prefix: String, count: u32, n: u64) -> Result<u64, String> {

@@ -5,8 +5,8 @@ use super::proto::workers as wire;
 use super::status::{malformed, worker_error};
 use super::{CHUNK, Channel, LONG, MAX_MESSAGE, SHORT};
 use crate::{
-    Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget, Target,
-    WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    Awaited, Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget,
+    Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -185,6 +185,16 @@ impl Workers for WorkersClient {
     ) -> Result<Vec<WorkerMetadata>, WorkerError> {
         let request = wire::LiveRequest { component_id: component.to_string(), names };
         parsed(&checked(self.inner().live(within(request, SHORT)).await)?)
+    }
+
+    async fn awaited(
+        &self,
+        worker: WorkerId,
+        key: IdempotencyKey,
+    ) -> Result<Vec<Awaited>, WorkerError> {
+        let request =
+            wire::CallRequest { worker: Some(worker_to_wire(&worker)), idempotency_key: key.0 };
+        parsed(&checked(self.inner().awaited(within(request, SHORT)).await)?)
     }
 
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError> {

@@ -125,6 +125,12 @@ impl wire::workers_server::Workers for WorkersServer {
         in_json(self.workers.live(component_id(&request.component_id)?, request.names).await)
     }
 
+    async fn awaited(&self, request: Request<wire::CallRequest>) -> Answered<wire::JsonReply> {
+        let request = request.into_inner();
+        let key = IdempotencyKey(request.idempotency_key);
+        in_json(self.workers.awaited(worker(request.worker)?, key).await)
+    }
+
     async fn delete(&self, request: Request<wire::WorkerRequest>) -> Answered<wire::Reply> {
         done(self.workers.delete(worker(request.into_inner().worker)?).await)
     }

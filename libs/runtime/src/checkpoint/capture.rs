@@ -1,13 +1,14 @@
 //! Reading the state of an idle instance.
 
 use super::access::Access;
+use super::differences;
 use super::files;
 use super::format::{
-    Binding, Body, Entry, GuestResource, Handles, IndexedResource, Node, Settings, seal,
+    Binding, Body, GuestResource, IndexedResource, Node, PartState, Settings, seal,
 };
+use super::handles::GuestTypes;
 use crate::{Instance, WorkerCtx};
 use bytes::Bytes;
-use emet_checkpoint::{PREFIX, Plan};
 use emet_oplog::PersistenceLevel;
 use sha2::{Digest, Sha256};
 
@@ -38,9 +39,9 @@ impl Instance {
         if let Some(reason) = self.ctx_ref().in_use() {
             return Ok(Captured::NotNow(reason));
         }
-        let resources = match self.guest_resources(&plan).await? {
-            Ok(resources) => resources,
-            Err(reason) => return Ok(Captured::NotNow(reason)),
+        let types = self.access().guest_types(&plan)?;
+        let Some(resources) = self.guest_resources(&types).await? else {
+            return Ok(Captured::NotNow("a caller holds a resource of an unknown type".into()));
         };
         let files = match self.files() {
             Ok(files) => files,
@@ -56,18 +57,21 @@ impl Instance {
             .collect();
         let settings = self.ctx_ref().journal.settings();
         let mut access = self.access();
-        let handles = match access.handles(&plan).await? {
+        let handles = match access.handles(&plan, &types).await? {
             Ok(handles) => handles,
             Err(reason) => return Ok(Captured::NotNow(reason)),
         };
-        let globals = access.globals(&plan).await?;
-        let Some(memories) = access.changed(&plan, &base).await? else {
+        let Some(images) = access.changed(&plan, &base).await? else {
             return Ok(Captured::NotNow("too much of the memory has changed".into()));
         };
-        let body = Body {
+        let parts = images.into_iter().zip(handles);
+        let parts = parts.map(|((memories, globals), handles)| PartState {
             memories,
             globals,
             handles: Some(handles),
+        });
+        let body = Body {
+            parts: parts.collect(),
             next_resource,
             resources,
             indexed,
@@ -78,39 +82,23 @@ impl Instance {
     }
 
     pub(crate) fn access(&mut self) -> Access<'_> {
-        Access { store: &mut self.store, instance: self.instance }
+        Access { store: &mut self.store, instance: self.instance, part: 0 }
     }
 
-    /// The component's own resources that callers hold, by rising id.
+    /// The component's own resources that callers hold, by rising id; none if one is unknown.
     async fn guest_resources(
         &mut self,
-        plan: &Plan,
-    ) -> wasmtime::Result<Result<Vec<GuestResource>, String>> {
+        types: &GuestTypes,
+    ) -> wasmtime::Result<Option<Vec<GuestResource>>> {
         let (mut live, mut saved) = (self.resources.live(), Vec::new());
         live.sort_unstable_by_key(|(id, _)| *id);
         for (id, resource) in live {
-            let numbers: Vec<u32> = (1u32..)
-                .zip(&plan.kinds)
-                .filter(|(_, kind)| kind.interface.is_none())
-                .map(|(number, _)| number)
-                .collect();
-            let mut kind = None;
-            for number in numbers {
-                let ty = self
-                    .instance
-                    .get_resource(&mut self.store, format!("{PREFIX}resource-{number}").as_str());
-                if ty == Some(resource.ty()) {
-                    kind = Some(number);
-                }
-            }
-            let Some(kind) = kind else {
-                return Ok(Err("a caller holds a resource of an unknown type".into()));
+            let Some(origin) = self.access().guest_origin(types, resource).await? else {
+                return Ok(None);
             };
-            let (rep,): (u32,) =
-                self.access().invoke(&format!("borrow-{kind}"), (resource,)).await?;
-            saved.push(GuestResource { id, kind, rep });
+            saved.push(GuestResource { id, origin: Some(origin) });
         }
-        Ok(Ok(saved))
+        Ok(Some(saved))
     }
 
     fn files(&self) -> Result<Vec<Node>, String> {
@@ -147,7 +135,7 @@ impl Capture {
         seal(binding, state, &self.body)
     }
 
-    /// SHA-256 of memories, globals and handles: the same for equal states, however they came to be.
+    /// SHA-256 of all but the files: the same for equal states, however they came to be.
     pub fn hash(&self) -> [u8; 32] {
         use prost::Message;
         let mut hasher = Sha256::new();
@@ -158,69 +146,12 @@ impl Capture {
 
     /// In what respects two states differ, for people.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        let (a, b) = (&self.body, &other.body);
-        let mut found = Vec::new();
+        let mut found = differences::between(&self.body, &other.body);
         if self.base != other.base {
-            found.push("the fresh instances differ".to_owned());
+            found.insert(0, "the fresh instances differ".to_owned());
         }
-        for (number, (a, b)) in a.memories.iter().zip(&b.memories).enumerate() {
-            if a.pages != b.pages {
-                found.push(format!("memory {number} has {} and {} pages", a.pages, b.pages));
-            } else if a.runs != b.runs {
-                found.push(format!(
-                    "memory {number} differs: {}",
-                    first_difference(&a.runs, &b.runs)
-                ));
-            }
-        }
-        let globals = a.globals.iter().zip(&b.globals).enumerate().filter(|(_, (a, b))| a != b);
-        found.extend(
-            globals.map(|(number, (a, b))| format!("global {number} is {a:#x} and {b:#x}")),
-        );
-        if a.handles != b.handles {
-            let show = |handles: &Option<Handles>| {
-                handles.as_ref().map(|h| {
-                    (
-                        h.highest,
-                        h.entries.iter().map(entry_text).collect::<Vec<_>>(),
-                        h.free.clone(),
-                    )
-                })
-            };
-            found.push(format!(
-                "the handle tables differ: {:?} and {:?}",
-                show(&a.handles),
-                show(&b.handles)
-            ));
-        }
-        if (a.next_resource, &a.resources, &a.indexed)
-            != (b.next_resource, &b.resources, &b.indexed)
-        {
-            found.push("the resources that callers hold differ".into());
-        }
-        if a.settings != b.settings {
-            found.push("what the guest has set differs".into());
-        }
-        found.extend(files::differences(&a.files, &b.files));
         found
     }
-}
-
-fn entry_text(entry: &Entry) -> String {
-    format!("{}: {:?}", entry.index, entry.origin)
-}
-
-fn first_difference(a: &[super::format::Run], b: &[super::format::Run]) -> String {
-    let places = |runs: &[super::format::Run]| {
-        runs.iter().map(|run| (run.start, run.bytes.len())).collect::<Vec<_>>()
-    };
-    if places(a) != places(b) {
-        return format!("changed pages at {:?} and {:?}", places(a), places(b));
-    }
-    let bytes = a.iter().zip(b).flat_map(|(a, b)| (a.start..).zip(a.bytes.iter().zip(&b.bytes)));
-    let differing: Vec<u32> =
-        bytes.filter(|(_, (a, b))| a != b).map(|(at, _)| at).take(8).collect();
-    format!("first at {differing:?}")
 }
 
 /// Number of a persistence level in the stored form.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 8] = b"EMETCKPT";
 /// Version of the form.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const CHECKSUM: usize = 32;
 /// Effort of compression: the fastest, which already takes out most.
 const LEVEL: i32 = 1;
@@ -106,9 +106,21 @@ pub(crate) enum Origin {
     Root(bool),
     #[prost(message, tag = "7")]
     Rpc(Rpc),
-    /// A resource of the component itself, with this representation.
-    #[prost(uint32, tag = "8")]
-    Own(u32),
+    /// A resource of the component itself.
+    #[prost(message, tag = "8")]
+    Guest(GuestOrigin),
+}
+
+/// How a resource of the component itself is made again.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct GuestOrigin {
+    /// The part that defines its type.
+    #[prost(uint32, tag = "1")]
+    pub(crate) part: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) kind: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) rep: u32,
 }
 
 /// An entry of the handle table.
@@ -141,10 +153,8 @@ pub(crate) struct Handles {
 pub(crate) struct GuestResource {
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
-    #[prost(uint32, tag = "2")]
-    pub(crate) kind: u32,
-    #[prost(uint32, tag = "3")]
-    pub(crate) rep: u32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) origin: Option<GuestOrigin>,
 }
 
 /// A resource that is named by its constructor's arguments.
@@ -211,15 +221,22 @@ pub(crate) struct Settings {
     pub(crate) retry_policy: bool,
 }
 
-/// The state of an instance.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Body {
+/// The state of a part: of an instance of a component with code.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct PartState {
     #[prost(message, repeated, tag = "1")]
     pub(crate) memories: Vec<Memory>,
     #[prost(fixed64, repeated, tag = "2")]
     pub(crate) globals: Vec<u64>,
     #[prost(message, optional, tag = "3")]
     pub(crate) handles: Option<Handles>,
+}
+
+/// The state of an instance.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Body {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) parts: Vec<PartState>,
     #[prost(uint64, tag = "4")]
     pub(crate) next_resource: u64,
     #[prost(message, repeated, tag = "5")]

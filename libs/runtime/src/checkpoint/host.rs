@@ -1,13 +1,15 @@
-//! The imports of a rewritten component, and the resources that can be made again.
+//! The resources of the host that can be made again, and what the host keeps for checkpoints.
 
-use super::image::{self, Shown};
+use super::format::Origin;
 use crate::WorkerCtx;
 use crate::host::Rpc;
-use emet_checkpoint::{MAX_ALIKE, Remade, SAVE_IMPORT, give_import, show_import};
+use emet_checkpoint::Remade;
+use emet_oplog::LogLevel;
 use std::collections::HashSet;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource, WasmList};
-use wasmtime_wasi::filesystem::Descriptor;
+use std::os::unix::fs::MetadataExt;
+use wasmtime::Store;
+use wasmtime::component::{Resource, ResourceAny};
+use wasmtime_wasi::filesystem::{Descriptor, OpenMode};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream};
 
 const INPUT: &str = "input-stream";
@@ -23,58 +25,97 @@ pub(crate) const REMADE: &[Remade] = &[
     Remade { interface: "golem:rpc/types", resource: "wasm-rpc", label: RPC },
 ];
 
-/// What passes between the host and the added parts of a component.
+/// What the host keeps for checkpoints.
 #[derive(Default)]
 pub(crate) struct HostState {
-    /// Memory that is shown.
-    pub(super) shown_memory: Shown,
-    /// The resource that was shown.
-    pub(super) shown: Option<u32>,
-    /// The resource that is to be given.
-    pub(super) giving: Option<u32>,
     /// Epochs in which the guest was found executing.
     pub(crate) ticks: u32,
     /// Standard input streams, by their place in the table.
     pub(crate) stdin: HashSet<u32>,
 }
 
-/// Defines what rewritten components import.
-pub(crate) fn add_to_linker(linker: &mut Linker<WorkerCtx>) -> wasmtime::Result<()> {
-    linker.root().func_wrap(
-        SAVE_IMPORT,
-        |store: StoreContextMut<'_, WorkerCtx>, (offset, bytes): (u32, WasmList<u8>)| {
-            image::show(store, offset, &bytes);
-            Ok(())
-        },
-    )?;
-    for alike in 0..MAX_ALIKE {
-        add_resource::<DynInputStream>(linker, INPUT, alike)?;
-        add_resource::<DynOutputStream>(linker, OUTPUT, alike)?;
-        add_resource::<Descriptor>(linker, DESCRIPTOR, alike)?;
-        add_resource::<Rpc>(linker, RPC, alike)?;
+/// The place of a resource in the host's table, and the resource again.
+pub(super) fn place(
+    store: &mut Store<WorkerCtx>,
+    label: &str,
+    resource: ResourceAny,
+) -> wasmtime::Result<(u32, ResourceAny)> {
+    fn place_of<T: 'static>(
+        store: &mut Store<WorkerCtx>,
+        resource: ResourceAny,
+    ) -> wasmtime::Result<(u32, ResourceAny)> {
+        let resource = resource.try_into_resource::<T>(&mut *store)?;
+        Ok((resource.rep(), resource.try_into_resource_any(store)?))
     }
-    Ok(())
+    match label {
+        INPUT => place_of::<DynInputStream>(store, resource),
+        OUTPUT => place_of::<DynOutputStream>(store, resource),
+        DESCRIPTOR => place_of::<Descriptor>(store, resource),
+        RPC => place_of::<Rpc>(store, resource),
+        other => Err(wasmtime::format_err!("no resource has the label {other}")),
+    }
 }
 
-fn add_resource<T: Send + 'static>(
-    linker: &mut Linker<WorkerCtx>,
-    label: &str,
-    alike: usize,
-) -> wasmtime::Result<()> {
-    let mut root = linker.root();
-    root.func_wrap(
-        &give_import(label, alike),
-        |mut store: StoreContextMut<'_, WorkerCtx>, (): ()| {
-            let rep = store.data_mut().checkpoint.giving.take();
-            let rep = rep.ok_or_else(|| wasmtime::format_err!("no resource is to be given"))?;
-            Ok((Resource::<T>::new_own(rep),))
-        },
-    )?;
-    root.func_wrap(
-        &show_import(label, alike),
-        |mut store: StoreContextMut<'_, WorkerCtx>, (shown,): (Resource<T>,)| {
-            store.data_mut().checkpoint.shown = Some(shown.rep());
-            Ok(())
-        },
-    )
+/// Makes a resource again.
+pub(super) fn remake(
+    store: &mut Store<WorkerCtx>,
+    origin: &Origin,
+) -> wasmtime::Result<ResourceAny> {
+    let ctx = store.data_mut();
+    match origin {
+        Origin::Stdout(_) => ctx.output(LogLevel::Stdout)?.try_into_resource_any(store),
+        Origin::Stderr(_) => ctx.output(LogLevel::Stderr)?.try_into_resource_any(store),
+        Origin::Stdin(_) => ctx.input()?.try_into_resource_any(store),
+        Origin::Root(_) => ctx.root_descriptor()?.try_into_resource_any(store),
+        Origin::Rpc(rpc) => {
+            let place = ctx.rpc_again(&rpc.component, rpc.name.clone())?;
+            Resource::<Rpc>::new_own(place).try_into_resource_any(store)
+        }
+        Origin::Guest(_) => Err(wasmtime::format_err!("the component makes its own resources")),
+    }
+}
+
+impl WorkerCtx {
+    /// Where a resource comes from, if it can be made again.
+    pub(super) fn origin_of(&mut self, label: &str, place: u32) -> Option<Origin> {
+        match label {
+            OUTPUT => match self.log_streams.get(&place)? {
+                LogLevel::Stdout => Some(Origin::Stdout(true)),
+                LogLevel::Stderr => Some(Origin::Stderr(true)),
+                _ => None,
+            },
+            INPUT => self.checkpoint.stdin.contains(&place).then_some(Origin::Stdin(true)),
+            DESCRIPTOR => self.is_root(place).then_some(Origin::Root(true)),
+            RPC => self
+                .rpc_target(place)
+                .map(|(component, name)| Origin::Rpc(super::format::Rpc { component, name })),
+            _ => None,
+        }
+    }
+
+    /// Whether a descriptor is the worker's directory, as every guest gets it.
+    fn is_root(&mut self, place: u32) -> bool {
+        let root = std::fs::metadata(self.files.path());
+        let Ok(Descriptor::Dir(dir)) = self.table.get(&Resource::<Descriptor>::new_borrow(place))
+        else {
+            return false;
+        };
+        let here = dir.dir.metadata();
+        let same = root
+            .and_then(|root| Ok((root, here?)))
+            .is_ok_and(|(root, here)| (root.dev(), root.ino()) == (here.dev(), here.ino()));
+        same && dir.open_mode == OpenMode::READ | OpenMode::WRITE
+    }
+
+    fn root_descriptor(&mut self) -> wasmtime::Result<Resource<Descriptor>> {
+        use wasmtime_wasi::filesystem::WasiFilesystemView;
+        use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
+        self.preopen()?;
+        let mut preopens = self.filesystem().get_directories()?;
+        let root = preopens.pop().ok_or_else(|| wasmtime::format_err!("there is no directory"))?.0;
+        for (other, _) in preopens {
+            self.table.delete(other)?;
+        }
+        Ok(root)
+    }
 }

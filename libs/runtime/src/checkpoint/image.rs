@@ -1,11 +1,8 @@
 //! Memories and globals: read as what differs from a fresh instance, written back as that.
 
 use super::access::Access;
-use super::format::{Memory, Run};
-use crate::WorkerCtx;
-use emet_checkpoint::{PAGE, Plan};
-use std::sync::Arc;
-use wasmtime::StoreContextMut;
+use super::format::{Memory, PartState, Run};
+use emet_checkpoint::{PAGE, Part, Plan};
 use wasmtime::component::WasmList;
 
 /// Bytes that are shown at a time; far below the limit for one call.
@@ -19,38 +16,29 @@ const ZERO: [u8; PAGE] = [0; PAGE];
 
 /// Memories and globals of an instance that has executed nothing but its initialisation.
 pub(crate) struct Base {
-    memories: Vec<Vec<u8>>,
-    globals: Vec<u64>,
+    parts: Vec<PartBase>,
     /// Checksum of them all: a checkpoint fits only an equal base.
     pub(crate) fingerprint: u32,
 }
 
-/// Memory as the host is shown it.
 #[derive(Default)]
-pub(crate) enum Shown {
-    /// It is not asked for.
-    #[default]
-    Nothing,
-    /// It is copied.
-    Copy(Vec<u8>),
-    /// What differs from a memory of the base is copied.
-    Compare { base: Arc<Base>, memory: usize, runs: Vec<Run> },
+struct PartBase {
+    memories: Vec<Vec<u8>>,
+    globals: Vec<u64>,
 }
 
-/// The import that is shown memory.
-pub(super) fn show(mut store: StoreContextMut<'_, WorkerCtx>, offset: u32, bytes: &WasmList<u8>) {
-    let mut shown = std::mem::take(&mut store.data_mut().checkpoint.shown_memory);
-    let slice = bytes.as_le_slice(&store);
-    match &mut shown {
-        Shown::Nothing => {}
-        Shown::Copy(copy) => copy.extend_from_slice(slice),
-        Shown::Compare { base, memory, runs } => {
-            let fresh = base.memories.get(*memory).map_or(&[][..], Vec::as_slice);
-            compare(fresh, offset, slice, runs);
+impl PartBase {
+    fn hash(&self, hasher: &mut crc32fast::Hasher) {
+        for memory in &self.memories {
+            hasher.update(&(memory.len() as u64).to_le_bytes());
+            hasher.update(memory);
         }
+        self.globals.iter().for_each(|global| hasher.update(&global.to_le_bytes()));
     }
-    store.data_mut().checkpoint.shown_memory = shown;
 }
+
+/// Memories and globals of a part.
+pub(super) type Image = (Vec<Memory>, Vec<u64>);
 
 /// Collects the pages of a memory, from an offset on, that differ from the fresh one; what lies
 /// beyond the end of the fresh one is compared with zeroes.
@@ -77,69 +65,75 @@ fn compare(fresh: &[u8], offset: u32, bytes: &[u8], runs: &mut Vec<Run>) {
 impl Access<'_> {
     /// The state of a fresh instance.
     pub(crate) async fn base(&mut self, plan: &Plan) -> wasmtime::Result<Base> {
-        let mut memories = Vec::new();
-        for memory in 0..plan.memories {
-            self.store.data_mut().checkpoint.shown_memory = Shown::Copy(Vec::new());
-            self.show_memory(memory).await?;
-            match std::mem::take(&mut self.store.data_mut().checkpoint.shown_memory) {
-                Shown::Copy(copy) => memories.push(copy),
-                _ => wasmtime::bail!("memory {memory} was not shown"),
-            }
-        }
-        let globals = self.globals(plan).await?;
         let mut hasher = crc32fast::Hasher::new();
-        for memory in &memories {
-            hasher.update(&(memory.len() as u64).to_le_bytes());
-            hasher.update(memory);
+        let mut parts = Vec::new();
+        for (number, part) in plan.parts.iter().enumerate() {
+            let mut access = self.of(number);
+            let mut base = PartBase::default();
+            for memory in 0..part.memories {
+                let mut copy = Vec::new();
+                access.show_memory(memory, |_, bytes| copy.extend_from_slice(bytes)).await?;
+                base.memories.push(copy);
+            }
+            base.globals = access.globals(part).await?;
+            base.hash(&mut hasher);
+            parts.push(base);
         }
-        globals.iter().for_each(|global| hasher.update(&global.to_le_bytes()));
-        Ok(Base { memories, globals, fingerprint: hasher.finalize() })
+        Ok(Base { parts, fingerprint: hasher.finalize() })
     }
 
-    /// Lets the host see a whole memory; gives its size in pages of WebAssembly.
-    async fn show_memory(&mut self, memory: u32) -> wasmtime::Result<u32> {
+    /// Shows a whole memory, piece by piece with their offsets; gives its size in pages of
+    /// WebAssembly.
+    async fn show_memory(
+        &mut self,
+        memory: u32,
+        mut show: impl FnMut(u32, &[u8]),
+    ) -> wasmtime::Result<u32> {
         let (pages,): (u32,) = self.invoke("size", (memory,)).await?;
-        let read = self.func::<(u32, u32, u32), ()>("read")?;
+        let read = self.func::<(u32, u32), (WasmList<u8>,)>(&format!("read-{memory}"))?;
         let size = u64::from(pages) * u64::from(WASM_PAGE);
         let mut offset = 0u64;
         while offset < size {
             let length = (size - offset).min(u64::from(CHUNK));
-            self.call(&read, (memory, u32::try_from(offset)?, u32::try_from(length)?)).await?;
+            let start = u32::try_from(offset)?;
+            let (bytes,) = self.call(&read, (start, u32::try_from(length)?)).await?;
+            show(start, bytes.as_le_slice(&*self.store));
             offset += length;
         }
         Ok(pages)
     }
 
-    /// What differs from the base. None: it is too much.
-    pub(crate) async fn changed(
+    /// What differs from the base in each part. None: it is too much.
+    pub(super) async fn changed(
         &mut self,
         plan: &Plan,
-        base: &Arc<Base>,
-    ) -> wasmtime::Result<Option<Vec<Memory>>> {
-        let (mut memories, mut total) = (Vec::new(), 0usize);
-        for (memory, number) in (0..plan.memories).enumerate() {
-            let compare = Shown::Compare { base: base.clone(), memory, runs: Vec::new() };
-            self.store.data_mut().checkpoint.shown_memory = compare;
-            let pages = self.show_memory(number).await?;
-            let Shown::Compare { runs, .. } =
-                std::mem::take(&mut self.store.data_mut().checkpoint.shown_memory)
-            else {
-                wasmtime::bail!("memory {number} was not shown");
-            };
-            total = total.saturating_add(runs.iter().map(|run| run.bytes.len()).sum());
-            if total > MAX_CHANGED {
-                return Ok(None);
+        base: &Base,
+    ) -> wasmtime::Result<Option<Vec<Image>>> {
+        let (mut images, mut total) = (Vec::new(), 0usize);
+        for ((number, part), base) in plan.parts.iter().enumerate().zip(&base.parts) {
+            let mut access = self.of(number);
+            let mut memories = Vec::new();
+            for (memory, fresh) in (0..part.memories).zip(&base.memories) {
+                let mut runs = Vec::new();
+                let pages = access
+                    .show_memory(memory, |start, bytes| compare(fresh, start, bytes, &mut runs))
+                    .await?;
+                total = total.saturating_add(runs.iter().map(|run| run.bytes.len()).sum());
+                if total > MAX_CHANGED {
+                    return Ok(None);
+                }
+                memories.push(Memory { pages, runs });
             }
-            memories.push(Memory { pages, runs });
+            images.push((memories, access.globals(part).await?));
         }
-        Ok(Some(memories))
+        Ok(Some(images))
     }
 
-    /// All mutable globals, as bits.
-    pub(crate) async fn globals(&mut self, plan: &Plan) -> wasmtime::Result<Vec<u64>> {
+    /// All mutable globals of the part, as bits.
+    async fn globals(&mut self, part: &Part) -> wasmtime::Result<Vec<u64>> {
         let get = self.func::<(u32,), (u64,)>("get")?;
         let mut globals = Vec::new();
-        for (number, _) in (0u32..).zip(&plan.globals) {
+        for (number, _) in (0u32..).zip(&part.globals) {
             globals.push(self.call(&get, (number,)).await?.0);
         }
         Ok(globals)
@@ -150,20 +144,23 @@ impl Access<'_> {
         &mut self,
         plan: &Plan,
         base: &Base,
-        memories: &[Memory],
-        globals: &[u64],
+        parts: &[PartState],
     ) -> wasmtime::Result<()> {
-        wasmtime::ensure!(
-            memories.len() == base.memories.len() && globals.len() == plan.globals.len(),
-            "it is of another component"
-        );
-        for (number, memory) in (0u32..).zip(memories) {
-            self.write_memory(number, memory).await?;
-        }
-        let set = self.func::<(u32, u64), ()>("set")?;
-        for (number, (global, fresh)) in (0u32..).zip(globals.iter().zip(&base.globals)) {
-            if global != fresh {
-                self.call(&set, (number, *global)).await?;
+        let other = || wasmtime::format_err!("it is of another component");
+        wasmtime::ensure!(parts.len() == plan.parts.len(), other());
+        for ((number, state), base) in parts.iter().enumerate().zip(&base.parts) {
+            let same = state.memories.len() == base.memories.len()
+                && state.globals.len() == base.globals.len();
+            wasmtime::ensure!(same, other());
+            let mut access = self.of(number);
+            for (memory, saved) in (0u32..).zip(&state.memories) {
+                access.write_memory(memory, saved).await?;
+            }
+            let set = access.func::<(u32, u64), ()>("set")?;
+            for (global, (saved, fresh)) in (0u32..).zip(state.globals.iter().zip(&base.globals)) {
+                if saved != fresh {
+                    access.call(&set, (global, *saved)).await?;
+                }
             }
         }
         Ok(())

@@ -9,6 +9,7 @@
 
 mod access;
 mod capture;
+mod differences;
 mod files;
 mod format;
 mod handles;
@@ -21,7 +22,7 @@ pub use capture::{Capture, Captured};
 pub use format::{Binding, Checkpoint};
 pub use store::{CheckpointStore, ResultsPlace, entry_hash};
 
-pub(crate) use host::{HostState, REMADE, add_to_linker};
+pub(crate) use host::{HostState, REMADE};
 pub(crate) use image::Base;
 
 use std::str::FromStr;

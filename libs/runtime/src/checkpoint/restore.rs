@@ -10,7 +10,6 @@ use emet_model::InitialFile;
 use emet_storage::BlobStore;
 use std::collections::HashSet;
 use std::sync::Arc;
-use wasmtime::component::ResourceAny;
 
 impl WorkerFiles {
     /// Places the files of a checkpoint; answers device and inode of the read-only ones.
@@ -46,11 +45,11 @@ impl Instance {
             base.fingerprint == checkpoint.binding.base,
             "the fresh instance is another one"
         );
-        let handles =
-            body.handles.as_ref().ok_or_else(|| wasmtime::format_err!("it has no handles"))?;
+        let handles: Option<Vec<_>> = body.parts.iter().map(|part| part.handles.as_ref()).collect();
+        let handles = handles.ok_or_else(|| wasmtime::format_err!("it has no handles"))?;
         let mut access = instance.access();
-        access.fill_handles(plan, handles).await?;
-        access.write(plan, base, &body.memories, &body.globals).await?;
+        access.fill_handles(plan, &handles).await?;
+        access.write(plan, base, &body.parts).await?;
         instance.restore_resources(&body).await?;
         instance.restore_journal(checkpoint, &body)?;
         Ok(instance)
@@ -58,10 +57,11 @@ impl Instance {
 
     async fn restore_resources(&mut self, body: &Body) -> wasmtime::Result<()> {
         let mut live = Vec::new();
-        for GuestResource { id, kind, rep } in &body.resources {
-            let (resource,): (ResourceAny,) =
-                self.access().invoke(&format!("own-{kind}"), (*rep,)).await?;
-            live.push((*id, resource));
+        for GuestResource { id, origin } in &body.resources {
+            let origin = origin
+                .as_ref()
+                .ok_or_else(|| wasmtime::format_err!("resource {id} is of an unknown origin"))?;
+            live.push((*id, self.access().guest_resource(origin).await?));
         }
         let indexed = body.indexed.iter().map(|r| {
             (IndexKey { resource: r.resource.clone(), parameters: r.parameters.clone() }, r.id)

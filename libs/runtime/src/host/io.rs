@@ -66,21 +66,19 @@ impl WorkerCtx {
         &mut self,
         pollables: Vec<Resource<DynPollable>>,
     ) -> wasmtime::Result<Vec<u32>> {
+        self.rpc_send_dormant();
         let places: Vec<u32> = pollables.iter().map(Resource::rep).collect();
-        let calls = places.iter().any(|p| self.calls.contains_key(p));
         let others =
             places.iter().any(|p| !self.calls.contains_key(p) && !self.deadlines.contains_key(p));
-        if !calls || others || !self.can_suspend() {
-            return self.table.poll(pollables).await;
+        if let Some(calls) = self.calls_of(&places)?
+            && !calls.is_empty()
+            && !others
+        {
+            let deadline =
+                places.iter().filter_map(|p| self.deadlines.get(p).copied().flatten()).min();
+            self.until_any_ended(calls, deadline).await?;
         }
-        let (memory, patience) = (self.node.memory.clone(), self.node.suspend_after);
-        tokio::select! {
-            biased;
-            ready = self.table.poll(pollables) => return ready,
-            () = memory.pressure.give_up(patience) => {}
-        }
-        let deadline = places.iter().filter_map(|p| self.deadlines.get(p).copied().flatten()).min();
-        Err(self.suspend_for_calls(&places, deadline)?.into())
+        self.table.poll(pollables).await
     }
 
     async fn ready(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<bool> {
@@ -88,6 +86,7 @@ impl WorkerCtx {
             return Ok(ready);
         }
         self.resume_exchanges();
+        self.rpc_send_dormant();
         let ready = self.table.ready(pollable).await?;
         self.journal.record(&READY, (), &ready).await?;
         Ok(ready)

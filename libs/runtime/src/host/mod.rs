@@ -15,7 +15,7 @@ mod io;
 mod keyvalue;
 mod logging;
 mod random;
-mod rpc;
+pub(crate) mod rpc;
 pub(crate) mod sockets;
 mod values;
 
@@ -75,7 +75,6 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<WorkerCtx>> {
     blobstore::add(&mut linker)?;
     sockets::add(&mut linker)?;
     rpc::add(&mut linker)?;
-    crate::checkpoint::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -20,6 +20,11 @@ pub static ALL: &[&dyn Metric] = &[
     &LOADS,
     &LOAD_SECONDS,
     &REPLAYED_ENTRIES,
+    &CHECKPOINTS,
+    &CHECKPOINT_SECONDS,
+    &CHECKPOINT_BYTES,
+    &CHECKPOINT_LOADS,
+    &VERIFICATIONS,
     &HOST_CALLS,
     &RETRIES,
     &SUSPENSIONS,
@@ -128,6 +133,33 @@ pub static LOAD_SECONDS: Histogram = Histogram::new(
 /// Oplog entries consumed by replay.
 pub static REPLAYED_ENTRIES: Counter =
     Counter::new("emet_replayed_entries_total", "Oplog entries consumed by replay");
+/// Checkpoints of workers.
+pub static CHECKPOINTS: Family<Counter> = Family::new(
+    "emet_checkpoints_total",
+    "Checkpoints that were due: written, put off because the worker could not be saved then, or failed",
+    &["outcome"],
+);
+/// Time in which a worker does nothing else.
+pub static CHECKPOINT_SECONDS: Histogram = Histogram::new(
+    "emet_checkpoint_seconds",
+    "Time that reading its state for a checkpoint held a worker up",
+    LATENCY,
+);
+/// Their size.
+pub static CHECKPOINT_BYTES: Counter =
+    Counter::new("emet_checkpoint_bytes_total", "Bytes of checkpoints that were written");
+/// What loads started from.
+pub static CHECKPOINT_LOADS: Family<Counter> = Family::new(
+    "emet_checkpoint_loads_total",
+    "Loads of workers that have checkpoints: from one, or from the log because none could be used",
+    &["outcome"],
+);
+/// Comparisons with a replay.
+pub static VERIFICATIONS: Family<Counter> = Family::new(
+    "emet_verifications_total",
+    "Workers compared with a replay of their history: equal, different, or not compared",
+    &["outcome"],
+);
 /// Durable host calls.
 pub static HOST_CALLS: Fixed<10> = Fixed::new(
     "emet_host_calls_total",

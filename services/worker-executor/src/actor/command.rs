@@ -112,7 +112,8 @@ impl ReplyTo {
     }
 }
 
-/// Seen by others without asking the actor.
+/// Seen by others without asking the actor. In one order with the want of room (`SeqCst`): a worker
+/// that finds none when it becomes idle is seen to be idle by whoever wants some from then on.
 #[derive(Default)]
 pub(crate) struct Visible {
     /// Whether a job runs, which the log may not show yet.

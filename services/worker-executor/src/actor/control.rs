@@ -61,6 +61,8 @@ impl Actor {
             UpdateMode::Automatic => {
                 self.writer.add(EntryKind::PendingUpdate { target, snapshot: None });
                 self.retry_at = None;
+                // The other version may make other calls in their places.
+                self.forget_calls();
                 let committed = self.writer.commit().await;
                 if !running {
                     self.unload();

@@ -5,7 +5,9 @@ use crate::job::Ended;
 use emet_engine::after_failure;
 use emet_model::{Timestamp, WorkerError, WorkerId};
 use emet_oplog::{EntryKind, Failure, FailureKind, QueuedWork};
+use emet_runtime::{UnderWay, Waiting};
 use emet_telemetry::metrics::list::{RETRIES, SUSPENSIONS};
+use futures::future::BoxFuture;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 impl Actor {
@@ -16,12 +18,12 @@ impl Actor {
             Ended::Snapshot(result) => self.after_snapshot(result).await,
             Ended::NotLoaded(error) => self.after_refusal(error).await,
             Ended::LogFailed(error) => self.give_up(&error),
-            Ended::Suspended(_) | Ended::Exited | Ended::Restart if saving => {
+            Ended::Suspended(..) | Ended::Exited | Ended::Restart if saving => {
                 self.after_snapshot(Err("save-snapshot did not return".into())).await;
             }
             Ended::Failed(_, message) if saving => self.after_snapshot(Err(message)).await,
             Ended::Restart => {}
-            Ended::Suspended(until) => self.suspend(until).await,
+            Ended::Suspended(until, waiting) => self.suspend(until, waiting).await,
             Ended::Exited => self.exit().await,
             Ended::Failed(kind, message) => self.fail(kind, message).await,
         }
@@ -33,6 +35,7 @@ impl Actor {
             self.checkpoint(true).await;
         }
         self.unload();
+        self.forget_calls();
         match stopped {
             Stopped::Restart => {}
             Stopped::Interrupt(reply) => {
@@ -134,7 +137,7 @@ impl Actor {
         self.finished = true;
     }
 
-    async fn suspend(&mut self, until: Option<SystemTime>) {
+    async fn suspend(&mut self, until: Option<SystemTime>, waiting: Option<Waiting>) {
         if self.update_failed("the guest waits before it has replayed its history").await {
             return;
         }
@@ -147,12 +150,40 @@ impl Actor {
                 return self.give_up(&error);
             }
         }
-        self.writer.add(EntryKind::Suspend);
+        self.writer.add(EntryKind::Suspend { calls: waiting.is_some() });
         SUSPENSIONS.inc();
         if self.woken {
             self.writer.add(EntryKind::Resume);
         }
-        self.commit().await;
+        if let (true, Some(waiting)) = (self.commit().await, waiting) {
+            self.calls = waiting.calls;
+            self.watch(waiting.ended);
+        }
+    }
+
+    /// Lets the worker go on when what it waits for has ended. That is told to it as everything is,
+    /// after its suspension is in the log: it cannot come too early.
+    fn watch(&mut self, ended: BoxFuture<'static, ()>) {
+        let (shared, worker) = (self.shared.clone(), self.writer.worker.clone());
+        // Boxed, since actors are made by what they call here.
+        let wake: BoxFuture<'static, ()> = Box::pin(async move {
+            ended.await;
+            shared.wake_caller(&worker).await;
+        });
+        self.watch = Some(tokio::spawn(wake).abort_handle());
+    }
+
+    /// The calls under way are not the next instance's.
+    pub(super) fn forget_calls(&mut self) {
+        self.stop_watching();
+        self.calls = UnderWay::default();
+    }
+
+    /// The worker goes on, or is stopped by somebody else.
+    pub(super) fn stop_watching(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
     }
 
     async fn exit(&mut self) {

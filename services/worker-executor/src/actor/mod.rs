@@ -23,13 +23,15 @@ use emet_model::{
     ComponentType, ComponentVersion, IdempotencyKey, VersionedComponentId, WorkerError,
     WorkerStatus,
 };
-use emet_oplog::{Invocation, QueuedWork};
+use emet_oplog::{EntryKind, Invocation, QueuedWork, WorkerState};
+use emet_runtime::UnderWay;
 use emet_runtime::log::OplogWriter;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 use tracing::Instrument;
 
 /// Longest time that shutting a worker down may take.
@@ -51,6 +53,10 @@ pub(crate) struct Actor {
     verifications: Vec<Reply<Verification>>,
     checkpoints: Checkpoints,
     retry_at: Option<Instant>,
+    /// Calls that are under way while the worker is suspended.
+    calls: UnderWay,
+    /// Whatever wakes it when they have ended.
+    watch: Option<AbortHandle>,
     /// Woken while a job ran that may be about to wait for just that.
     woken: bool,
     /// Whether nothing was asked yet of a worker that was just made.
@@ -102,6 +108,8 @@ impl Actor {
             verifications: Vec::new(),
             checkpoints,
             retry_at: None,
+            calls: UnderWay::default(),
+            watch: None,
             woken: false,
             fresh,
             served: false,
@@ -113,6 +121,10 @@ impl Actor {
 
     pub(crate) async fn run(mut self) {
         self.ephemeral = self.component_type().await == ComponentType::Ephemeral;
+        if self.writer.with_state(WorkerState::awaits_calls) {
+            // Its calls were lost with the node that it was on: it makes them again.
+            self.writer.add(EntryKind::Resume);
+        }
         while !self.finished {
             if let Some(at) = self.retry_at {
                 self.wait_for_retry(at).await;
@@ -228,11 +240,15 @@ impl Actor {
     }
 
     async fn rest(&mut self) {
-        self.visible.busy.store(false, Ordering::Release);
+        self.visible.busy.store(false, Ordering::SeqCst);
         if self.ephemeral {
             self.unload();
+        } else if self.loaded.is_some() && self.shared.is_room_wanted() {
+            self.evict().await;
         }
-        self.leave().await;
+        if !self.finished {
+            self.leave().await;
+        }
         if self.finished {
             return;
         }
@@ -241,7 +257,7 @@ impl Actor {
     }
 
     async fn wait_for_retry(&mut self, at: Instant) {
-        self.visible.busy.store(false, Ordering::Release);
+        self.visible.busy.store(false, Ordering::SeqCst);
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => self.retry_at = None,
             command = self.mailbox.recv() => self.obey(command).await,
@@ -261,12 +277,13 @@ impl Actor {
 
     /// Runs a job, serving commands meanwhile.
     async fn work(&mut self, job: Job) {
-        self.visible.busy.store(true, Ordering::Release);
+        self.visible.busy.store(true, Ordering::SeqCst);
         (self.served, self.woken) = (true, false);
         let saving = matches!(job, Job::Snapshot);
         let calling = matches!(job, Job::Call(_));
         let loading = matches!(job, Job::Load) && !self.ephemeral;
         let checkpoint = if loading { self.checkpoints.for_load(&self.writer).await } else { None };
+        self.stop_watching();
         let (answers, mut answered) = mpsc::unbounded_channel();
         let scene = Scene {
             shared: self.shared.clone(),
@@ -274,6 +291,7 @@ impl Actor {
             ephemeral: self.ephemeral,
             answers,
             checkpoint,
+            calls: std::mem::take(&mut self.calls),
         };
         let span = observe::span(&job, &self.writer, self.direct.as_ref());
         let mut running = Box::pin(observe::job(scene, self.loaded.take(), job).instrument(span));
@@ -284,7 +302,7 @@ impl Actor {
                     drop(running);
                     self.answer_completed(&mut answered);
                     self.loaded = loaded.filter(|_| !(self.ephemeral && calling));
-                    self.visible.loaded.store(self.loaded.is_some(), Ordering::Release);
+                    self.visible.loaded.store(self.loaded.is_some(), Ordering::SeqCst);
                     self.after(ended, saving).await;
                     self.checkpoint(false).await;
                     return;
@@ -334,8 +352,9 @@ impl Actor {
     }
 
     fn unload(&mut self) {
+        // Before its place is free: whoever wants the next one must not ask this worker for it.
+        self.visible.loaded.store(false, Ordering::SeqCst);
         self.loaded = None;
-        self.visible.loaded.store(false, Ordering::Release);
     }
 
     /// Makes what was added durable; false: the actor has given up.

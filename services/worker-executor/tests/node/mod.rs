@@ -48,6 +48,8 @@ impl Node {
             promises: Promises::new(stores.kv.clone()),
             components: components.clone(),
             workers: OnceLock::new(),
+            stopping: Default::default(),
+            waits: Arc::default(),
             memory: MemoryBudget::new(1 << 30),
             suspend_after: if suspends {
                 Duration::from_millis(1)

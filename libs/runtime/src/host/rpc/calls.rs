@@ -1,14 +1,19 @@
-//! The calls.
+//! The calls. What they depend on, their keys above all, is durable before they leave (law L2). They
+//! are not announced where idempotence is off, as other remote writes are: whoever is called knows
+//! the key, so a call that is made again, after a crash or a suspension, has its effect once.
 
+use super::cycles;
 use super::types::{RecordedError, RpcError};
-use super::waiting::until_answered;
+use super::under_way::Call;
 use crate::WorkerCtx;
 use crate::log::{HostFn, HostFnInfo};
+use crate::node::Node;
 use crate::stop::Stop;
-use emet_api::{Caller, Invocation, InvokeParameters, Target, Workers};
+use emet_api::{Awaited, Caller, Invocation, InvokeParameters, Target, Workers};
 use emet_model::{ComponentId, IdempotencyKey, Timestamp, WorkerError, WorkerId};
 use emet_values::{Value, binary};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use uuid::Uuid;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::Pollable;
@@ -35,10 +40,6 @@ const CANCEL: HostFn<String, ()> = HostFn::write_remote("golem::rpc::cancellatio
 
 pub(in crate::host) const FUNCTIONS: &[&dyn HostFnInfo] =
     &[&UNIQUE_NAME, &KEY, &CALL, &SEND, &GET, &SCHEDULE, &CANCEL];
-
-/// Names the workers that wait for this call, from the first to the caller; passed with the call,
-/// so that a call into one of them is refused rather than never answered.
-const CHAIN: &str = "emet-waiting";
 
 /// A worker to be called. Nothing is asked of it before the first call.
 #[derive(Clone)]
@@ -84,37 +85,31 @@ pub(crate) struct CancellationToken(pub(super) String);
 pub(crate) enum FutureInvoke {
     /// Not sent by this instance: the log may hold its result.
     Dormant(Box<Prepared>),
-    Running(tokio::task::JoinHandle<Recorded>),
-    Done(Recorded),
+    Running(Call),
     Consumed,
 }
 
 /// Everything a call needs.
 #[derive(Clone)]
 pub(crate) struct Prepared {
+    node: Arc<Node>,
     workers: Arc<dyn Workers>,
     target: Target,
     invocation: Invocation,
 }
 
 impl Prepared {
+    /// The worker that is called, and the key.
+    fn awaited(&self) -> Awaited {
+        let worker_name = self.target.worker_name.clone().unwrap_or_default();
+        let key = self.invocation.idempotency_key.clone().unwrap_or_else(IdempotencyKey::random);
+        Awaited { worker: WorkerId::new(self.target.component_id, worker_name), key }
+    }
+
     async fn call(self) -> Recorded {
         match self.workers.invoke_and_await(self.target, self.invocation).await {
             Ok(typed) => Ok(binary::encode(&typed.value)),
-            Err(error) => Err(RpcError::from(error).into()),
-        }
-    }
-}
-
-impl FutureInvoke {
-    /// The call under way, for somebody else to wait for: the instance is being given up.
-    pub(super) fn take_task(&mut self) -> Option<tokio::task::JoinHandle<Recorded>> {
-        // In its place stays one that has ended: this is dropped with the instance.
-        match self {
-            Self::Running(task) => {
-                Some(std::mem::replace(task, tokio::spawn(std::future::ready(Ok(Vec::new())))))
-            }
-            _ => None,
+            Err(error) => Err(answered(&self.node, error).await),
         }
     }
 }
@@ -122,28 +117,20 @@ impl FutureInvoke {
 #[wasmtime_wasi::async_trait]
 impl Pollable for FutureInvoke {
     async fn ready(&mut self) {
-        self.start();
-        if let Self::Running(task) = self {
-            let lost = |e: tokio::task::JoinError| Err((3, format!("the call was lost: {e}")));
-            *self = Self::Done(task.await.unwrap_or_else(lost));
+        // Before anything waits, dormant calls are sent (`rpc_send_dormant`).
+        if let Self::Running(call) = self {
+            call.ended().await;
         }
     }
 }
 
-impl FutureInvoke {
-    fn start(&mut self) {
-        if let Self::Dormant(prepared) = self {
-            *self = Self::Running(tokio::spawn((**prepared).clone().call()));
-        }
+/// An error as the answer to a call. One of a node that is stopping is none: nothing is recorded,
+/// and the call is made again where the caller goes on.
+async fn answered(node: &Node, error: WorkerError) -> RecordedError {
+    if node.stopping.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
     }
-}
-
-impl Drop for FutureInvoke {
-    fn drop(&mut self) {
-        if let Self::Running(task) = self {
-            task.abort();
-        }
-    }
+    RpcError::from(error).into()
 }
 
 fn answer(recorded: Recorded) -> wasmtime::Result<Answer> {
@@ -194,7 +181,7 @@ impl WorkerCtx {
         let key = match self.journal.replay(&KEY).await? {
             Some(key) => key,
             None => {
-                let key = self.derive_key().to_string();
+                let key = self.rpc_key().to_string();
                 self.journal.record(&KEY, (), &key).await?;
                 key
             }
@@ -209,22 +196,36 @@ impl WorkerCtx {
             trace: emet_telemetry::trace::current(self.trace_headers()),
             caller: Some(Caller { worker_id: self.worker.clone(), args, env }),
         };
-        Ok(Prepared { workers: self.node.workers()?, target, invocation })
+        Ok(Prepared { node: self.node.clone(), workers: self.node.workers()?, target, invocation })
     }
 
-    /// The workers that wait for this one, and this one.
-    fn rpc_chain(&self) -> String {
-        let before = self
-            .journal
-            .current_trace
-            .iter()
-            .find(|(name, _)| name == CHAIN)
-            .map_or("", |(_, chain)| chain);
-        if before.is_empty() {
-            self.worker.urn()
-        } else {
-            format!("{before} {}", self.worker.urn())
+    /// The key of a call: derived as guests derive theirs (guest spec 4.7), and from the caller's
+    /// identity. Without it two workers that were invoked with the same key, as a client may well
+    /// do, would make calls with the same keys, and the second would get the answer of the first.
+    fn rpc_key(&mut self) -> Uuid {
+        let key = self.derive_key();
+        Uuid::new_v5(&key, self.worker.urn().as_bytes())
+    }
+
+    /// Sends a call, unless it is under way already.
+    fn rpc_under_way(&mut self, prepared: Prepared) -> Call {
+        let of = prepared.awaited();
+        match self.under_way.find(&of.key) {
+            Some(call) => call,
+            None => self.under_way.insert(Call::start(of, prepared.call())),
         }
+    }
+
+    /// Calls, and waits for the answer. Nobody answers a call to oneself while one waits for it.
+    async fn rpc_answer(&mut self, prepared: Prepared) -> wasmtime::Result<Recorded> {
+        if prepared.awaited().worker == self.worker {
+            return Ok(Err((3, cycles::describe(&[self.worker.clone(), self.worker.clone()]))));
+        }
+        self.before_waiting().await?;
+        let call = self.rpc_under_way(prepared);
+        self.until_ended(&call).await?;
+        self.under_way.remove(&call);
+        call.answer().ok_or_else(|| wasmtime::format_err!("a call that has ended has no answer"))
     }
 
     pub(super) async fn rpc_call(
@@ -233,29 +234,17 @@ impl WorkerCtx {
         function: String,
         params: Vec<Value>,
     ) -> wasmtime::Result<Answer> {
-        let mut prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
-        let begin = self.journal.before_remote_write().await?;
+        let prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
+        self.journal.flush().await?;
         let recorded = match self.journal.replay(&CALL).await? {
             Some(recorded) => recorded,
             None => {
                 let target = target_urn(&prepared.target);
-                let chain = self.rpc_chain();
-                let recorded = if chain.split(' ').any(|waiting| waiting == target) {
-                    let text = format!(
-                        "the call can never be answered: {target} waits for it ({} -> {target})",
-                        chain.replace(' ', " -> ")
-                    );
-                    Err((3, text))
-                } else {
-                    prepared.invocation.trace.push((CHAIN.to_owned(), chain));
-                    self.before_waiting().await?;
-                    until_answered(self, tokio::spawn(prepared.call())).await?
-                };
+                let recorded = self.rpc_answer(prepared).await?;
                 self.journal.record(&CALL, (target, function), &recorded).await?;
                 recorded
             }
         };
-        self.journal.after_remote_write(begin).await?;
         answer(recorded)
     }
 
@@ -266,19 +255,21 @@ impl WorkerCtx {
         params: Vec<Value>,
     ) -> wasmtime::Result<Result<(), RpcError>> {
         let prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
-        let begin = self.journal.before_remote_write().await?;
+        self.journal.flush().await?;
         let recorded = match self.journal.replay(&SEND).await? {
             Some(recorded) => recorded,
             None => {
                 let target = target_urn(&prepared.target);
                 self.before_waiting().await?;
                 let sent = prepared.workers.invoke(prepared.target, prepared.invocation).await;
-                let recorded = sent.map_err(|e| RecordedError::from(RpcError::from(e)));
+                let recorded = match sent {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(answered(&self.node, error).await),
+                };
                 self.journal.record(&SEND, (target, function), &recorded).await?;
                 recorded
             }
         };
-        self.journal.after_remote_write(begin).await?;
         Ok(recorded.map_err(RpcError::from))
     }
 
@@ -289,12 +280,48 @@ impl WorkerCtx {
         params: Vec<Value>,
     ) -> wasmtime::Result<Resource<FutureInvoke>> {
         let prepared = self.rpc_prepare(rpc, function, params).await?;
-        let mut future = FutureInvoke::Dormant(Box::new(prepared));
-        if self.journal.is_live() {
+        let future = if self.journal.is_live() {
             self.journal.flush().await?;
-            future.start();
+            FutureInvoke::Running(self.rpc_under_way(prepared))
+        } else {
+            match self.under_way.find(&prepared.awaited().key) {
+                Some(call) => FutureInvoke::Running(call),
+                None => FutureInvoke::Dormant(Box::new(prepared)),
+            }
+        };
+        let dormant = matches!(future, FutureInvoke::Dormant(_));
+        let future = self.table.push(future)?;
+        if dormant {
+            self.dormant.push(future.rep());
         }
-        Ok(self.table.push(future)?)
+        Ok(future)
+    }
+
+    /// Sends the calls that were begun before the replay ended, and whose results it did not find.
+    /// They were under way at the same time, and are again.
+    pub(in crate::host) fn rpc_send_dormant(&mut self) {
+        for rep in std::mem::take(&mut self.dormant) {
+            let future = Resource::<FutureInvoke>::new_borrow(rep);
+            // Some were dropped, or their results taken, in the replay.
+            let prepared = match self.table.get(&future) {
+                Ok(FutureInvoke::Dormant(prepared)) => (**prepared).clone(),
+                _ => continue,
+            };
+            let call = self.rpc_under_way(prepared);
+            if let Ok(state) = self.table.get_mut(&future) {
+                *state = FutureInvoke::Running(call);
+            }
+        }
+    }
+
+    /// Nobody is going to ask for the result of a call.
+    pub(super) fn rpc_forget(&mut self, rep: u32) -> wasmtime::Result<()> {
+        if let FutureInvoke::Running(call) =
+            self.table.delete(Resource::<FutureInvoke>::new_own(rep))?
+        {
+            self.under_way.remove(&call);
+        }
+        Ok(())
     }
 
     pub(super) async fn rpc_get(
@@ -307,13 +334,9 @@ impl WorkerCtx {
         let recorded = match self.journal.replay(&GET).await? {
             Some(recorded) => recorded,
             None => {
-                let state = self.table.get_mut(future)?;
-                state.start();
-                if matches!(state, FutureInvoke::Running(task) if task.is_finished()) {
-                    state.ready().await;
-                }
-                let recorded = match state {
-                    FutureInvoke::Done(recorded) => Some(recorded.clone()),
+                self.rpc_send_dormant();
+                let recorded = match self.table.get(future)? {
+                    FutureInvoke::Running(call) => call.answer(),
                     _ => None,
                 };
                 self.journal.record(&GET, (), &recorded).await?;
@@ -323,7 +346,10 @@ impl WorkerCtx {
         match recorded {
             None => Ok(None),
             Some(recorded) => {
-                *self.table.get_mut(future)? = FutureInvoke::Consumed;
+                let taken = std::mem::replace(self.table.get_mut(future)?, FutureInvoke::Consumed);
+                if let FutureInvoke::Running(call) = taken {
+                    self.under_way.remove(&call);
+                }
                 answer(recorded).map(Some)
             }
         }
@@ -337,7 +363,7 @@ impl WorkerCtx {
         params: Vec<Value>,
     ) -> wasmtime::Result<String> {
         let prepared = self.rpc_prepare(rpc, function.clone(), params).await?;
-        let begin = self.journal.before_remote_write().await?;
+        self.journal.flush().await?;
         let id = match self.journal.replay(&SCHEDULE).await? {
             Some(id) => id,
             None => {
@@ -356,7 +382,6 @@ impl WorkerCtx {
                 id
             }
         };
-        self.journal.after_remote_write(begin).await?;
         Ok(id)
     }
 
@@ -365,12 +390,12 @@ impl WorkerCtx {
         token: &Resource<CancellationToken>,
     ) -> wasmtime::Result<()> {
         let id = self.table.get(token)?.0.clone();
-        let begin = self.journal.before_remote_write().await?;
+        self.journal.flush().await?;
         if self.journal.replay(&CANCEL).await?.is_none() {
             self.node.workers()?.cancel_scheduled(&id).await.map_err(node)?;
             self.journal.record(&CANCEL, id, &()).await?;
         }
-        self.journal.after_remote_write(begin).await
+        Ok(())
     }
 }
 

@@ -8,7 +8,6 @@
 //! | with `subscribe` and `get` only | the result of a call under way |
 //! | any other | the exported resource of that name |
 
-use super::super::values::define_resource;
 use super::calls::{CancellationToken, FutureInvoke, Rpc};
 use super::types::RpcError;
 use crate::WorkerCtx;
@@ -96,7 +95,11 @@ fn define(
         match item.ty {
             // Types that the interface uses from elsewhere are resources, too.
             ComponentItem::Resource(_) if members.get(name).is_some_and(is_future) => {
-                define_resource::<FutureInvoke>(&mut defined, name)?;
+                defined.resource(
+                    name,
+                    ResourceType::host::<FutureInvoke>(),
+                    |mut store, rep| store.data_mut().rpc_forget(rep),
+                )?;
             }
             ComponentItem::Resource(_) if members.contains_key(name) => {
                 defined.resource_async(name, ResourceType::host::<Stub>(), |store, rep| {

@@ -3,8 +3,10 @@
 //! again, and the result is recorded.
 
 mod calls;
+mod cycles;
 mod linked;
 mod types;
+mod under_way;
 mod waiting;
 
 use super::functions;
@@ -13,13 +15,16 @@ use super::values::add_resource;
 use crate::WorkerCtx;
 pub(crate) use calls::Rpc;
 use calls::{Answer, CancellationToken, FutureInvoke};
+pub use cycles::Waits;
 use emet_model::{ComponentId, WorkerId};
 use emet_values::Value;
 use types::{RpcError, WitType, WitValue};
+pub use under_way::UnderWay;
 use uuid::Uuid;
+pub use waiting::Waiting;
 
 pub(super) use types::ValueAndType;
-use wasmtime::component::{Linker, Resource};
+use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
 pub(super) use calls::FUNCTIONS;
@@ -109,6 +114,10 @@ fn add_calls(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<
 
 fn add_drops(linker: &mut Linker<WorkerCtx>, version: &str) -> wasmtime::Result<()> {
     add_resource::<Rpc>(linker, version, "wasm-rpc")?;
-    add_resource::<FutureInvoke>(linker, version, "future-invoke-result")?;
+    linker.instance(version)?.resource(
+        "future-invoke-result",
+        ResourceType::host::<FutureInvoke>(),
+        |mut store, rep| store.data_mut().rpc_forget(rep),
+    )?;
     add_resource::<CancellationToken>(linker, version, "cancellation-token")
 }

@@ -221,17 +221,41 @@ pub(crate) enum RpcError {
 /// An error as it is recorded: number of the case and text.
 pub(super) type RecordedError = (u8, String);
 
+/// Guest spec 5.6. Written out, so that a new error has to be thought of here.
 impl From<WorkerError> for RpcError {
     fn from(error: WorkerError) -> Self {
+        use WorkerError as E;
         let text = error.to_string();
         match error {
-            WorkerError::WorkerNotFound { .. }
-            | WorkerError::GetLatestVersionOfComponentFailed { .. } => Self::NotFound(text),
-            WorkerError::WorkerAlreadyExists { .. } | WorkerError::InvalidAccount => {
-                Self::Denied(text)
+            // The call did not get to the worker, or its answer did not get back.
+            E::NoValueInMessage
+            | E::Unavailable { .. }
+            | E::ConnectionLost { .. }
+            | E::InvalidShardId { .. }
+            | E::ShardingNotReady => Self::Protocol(text),
+            E::WorkerAlreadyExists { .. } | E::InvalidAccount => Self::Denied(text),
+            E::WorkerNotFound { .. } | E::GetLatestVersionOfComponentFailed { .. } => {
+                Self::NotFound(text)
             }
-            WorkerError::NoValueInMessage => Self::Protocol(text),
-            _ => Self::RemoteInternal(text),
+            // What the target says to a call that reached it, and what happened in it.
+            E::InvalidRequest { .. }
+            | E::ParamTypeMismatch { .. }
+            | E::ValueMismatch { .. }
+            | E::WorkerCreationFailed { .. }
+            | E::FailedToResumeWorker { .. }
+            | E::ComponentDownloadFailed { .. }
+            | E::ComponentParseFailed { .. }
+            | E::InitialComponentFileDownloadFailed { .. }
+            | E::FileSystemError { .. }
+            | E::PromiseNotFound { .. }
+            | E::PromiseDropped { .. }
+            | E::PromiseAlreadyCompleted { .. }
+            | E::Interrupted { .. }
+            | E::UnexpectedOplogEntry { .. }
+            | E::RuntimeError { .. }
+            | E::PreviousInvocationFailed { .. }
+            | E::PreviousInvocationExited
+            | E::Unknown { .. } => Self::RemoteInternal(text),
         }
     }
 }
@@ -254,6 +278,66 @@ impl From<RecordedError> for RpcError {
             1 => Self::Denied(text),
             2 => Self::NotFound(text),
             _ => Self::RemoteInternal(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emet_model::{ComponentId, PromiseId, VersionedComponentId, WorkerId};
+
+    /// Guest spec 5.6, by the number of the case.
+    #[test]
+    fn every_error_is_of_the_kind_that_the_specification_gives_it() {
+        use WorkerError as E;
+        let component_id = ComponentId(uuid::Uuid::from_u128(1));
+        let worker_id = || WorkerId::new(component_id, "w");
+        let version = || VersionedComponentId { component_id, version: 0 };
+        let promise_id = || PromiseId { worker_id: worker_id(), oplog_idx: 1 };
+        let text = || "why".to_owned();
+        for (error, kind) in [
+            (E::NoValueInMessage, 0),
+            (E::Unavailable { details: text() }, 0),
+            (E::ConnectionLost { details: text() }, 0),
+            (E::ShardingNotReady, 0),
+            (E::WorkerAlreadyExists { worker_id: worker_id() }, 1),
+            (E::InvalidAccount, 1),
+            (E::WorkerNotFound { worker_id: worker_id() }, 2),
+            (E::GetLatestVersionOfComponentFailed { component_id, reason: text() }, 2),
+            (E::invalid("why"), 3),
+            (E::ParamTypeMismatch { details: text() }, 3),
+            (E::ValueMismatch { details: text() }, 3),
+            (E::WorkerCreationFailed { worker_id: worker_id(), details: text() }, 3),
+            (
+                E::FailedToResumeWorker {
+                    worker_id: worker_id(),
+                    reason: Box::new(E::InvalidAccount),
+                },
+                3,
+            ),
+            (E::ComponentDownloadFailed { component_id: version(), reason: text() }, 3),
+            (E::ComponentParseFailed { component_id: version(), reason: text() }, 3),
+            (E::InitialComponentFileDownloadFailed { path: text(), reason: text() }, 3),
+            (E::FileSystemError { path: text(), reason: text() }, 3),
+            (E::PromiseNotFound { promise_id: promise_id() }, 3),
+            (E::PromiseDropped { promise_id: promise_id() }, 3),
+            (E::PromiseAlreadyCompleted { promise_id: promise_id() }, 3),
+            (E::Interrupted { recover_immediately: false }, 3),
+            (E::UnexpectedOplogEntry { expected: text(), got: text() }, 3),
+            (E::runtime("why"), 3),
+            (E::PreviousInvocationFailed { details: text() }, 3),
+            (E::PreviousInvocationExited, 3),
+            (E::unknown("why"), 3),
+        ] {
+            let text = error.to_string();
+            let recorded = RecordedError::from(RpcError::from(error));
+            assert_eq!(recorded, (kind, text));
+            assert_eq!(
+                RecordedError::from(RpcError::from(recorded.clone())),
+                recorded,
+                "it is replayed as it was"
+            );
         }
     }
 }
