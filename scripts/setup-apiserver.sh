@@ -8,6 +8,7 @@ cd "$root/deploy/helm/tests/apiserver"
 recipe=$(cat go.mod go.sum "$root/scripts/setup-apiserver.sh" | sha256sum | cut -c1-12)
 stamp=$bin/.apiserver-$recipe
 [[ -e $stamp ]] && exit 0
+PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer" >&2; exit 1; }
 mkdir -p "$bin"
 # One package at a time: it leaves the machine usable, and its memory small.

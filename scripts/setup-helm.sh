@@ -13,11 +13,14 @@ mkdir -p "$tools/bin"
 packages=()
 command -v ip >/dev/null || packages+=(iproute2)
 command -v openssl >/dev/null || packages+=(openssl)
+command -v unshare >/dev/null || packages+=(util-linux)
+python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 [[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
 if [[ ${#packages[@]} -gt 0 ]]; then
   [[ $(id -u) -eq 0 ]] || { echo "missing packages: ${packages[*]} (apt-get install ${packages[*]})" >&2; exit 1; }
   apt-get update -q && apt-get install -qy --no-install-recommends "${packages[@]}"
 fi
+PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer" >&2; exit 1; }
 if [[ ! -x $tools/bin/helm-$helm ]]; then
   GOBIN=$tools/bin go install helm.sh/helm/v3/cmd/helm@$helm
@@ -37,6 +40,8 @@ module() { (cd "$tools" && go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*
 mkdir -p "$tools/crds"
 [[ -e $tools/crds/httproutes.yaml ]] ||
   cp "$(module $gateway_api)/config/crd/standard/gateway.networking.k8s.io_httproutes.yaml" "$tools/crds/httproutes.yaml"
-[[ -e $tools/crds/servicemonitors.yaml ]] ||
-  cp "$(module $prometheus)/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml" "$tools/crds/servicemonitors.yaml"
+for kind in servicemonitors prometheusrules; do
+  [[ -e $tools/crds/$kind.yaml ]] ||
+    cp "$(module $prometheus)/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml" "$tools/crds/$kind.yaml"
+done
 chmod u+w "$tools"/crds/*

@@ -18,7 +18,7 @@ EVERYTHING = {
         "ingress.enabled=true", "ingress.hosts[0]=emet.example.com", "ingress.className=nginx",
         "ingress.tls[0].secretName=emet-tls", "ingress.tls[0].hosts[0]=emet.example.com",
         "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=gateway", "httpRoute.hostnames[0]=emet.example.com",
-        "metrics.serviceMonitor.enabled=true", "metrics.dashboards.enabled=true",
+        "metrics.serviceMonitor.enabled=true", "metrics.dashboards.enabled=true", "metrics.rules.enabled=true",
         "telemetry.otlpEndpoint=http://collector.telemetry:4317", "image.pullSecrets[0]=registry",
         "networkPolicy.apiFrom[0].namespaceSelector.matchLabels.web=yes",
         "networkPolicy.storesTo[0].ipBlock.cidr=192.0.2.0/24", "guestNetwork.allow[0]=10.1.0.0/16",

@@ -2,6 +2,7 @@
 import http.client
 import json
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -35,21 +36,35 @@ class Client:
         answer = self.request("POST", "/v1/components", body, f"multipart/form-data; boundary={boundary}")
         return answer["versionedComponentId"]["componentId"]
 
+    def call(self, component: str, worker: str, function: str, number: int) -> int:
+        """Calls a function from number to number."""
+        path = (f"/v1/components/{component}/workers/{worker}/invoke-and-await"
+                f"?function={urllib.parse.quote(function, safe='')}")
+        body = json.dumps({"params": [{"typ": {"type": "U64"}, "value": number}]}).encode()
+        return self.request("POST", path, body)["result"]["value"][0]
+
     def add(self, component: str, worker: str, amount: int) -> int:
         """Adds to the counter of a worker; the sum."""
-        function = urllib.parse.quote("test:counter/api.{add}", safe="")
-        path = f"/v1/components/{component}/workers/{worker}/invoke-and-await?function={function}"
-        body = json.dumps({"params": [{"typ": {"type": "U64"}, "value": amount}]}).encode()
-        return self.request("POST", path, body)["result"]["value"][0]
+        return self.call(component, worker, "test:counter/api.{add}", amount)
+
+    def sleep(self, component: str, worker: str, milliseconds: int) -> int:
+        """Lets a worker sleep; how long it did, in milliseconds."""
+        return self.call(component, worker, "test:clocks/api.{sleep-ms}", milliseconds)
 
 
 class Load:
-    """Threads that call without pause, each its own workers, never twice, and check every answer."""
+    """Threads that call without pause, each its own workers, never twice, and check every answer. Some of them make calls
+    that last, so that there are always some under way."""
 
-    def __init__(self, client: Client, component: str, threads: int = 4):
-        self.client, self.component, self.calls, self.failures = client, component, 0, []
+    # Longer than a pod waits for proxies, so that these calls do see pods that stop.
+    LASTING_MS = 12_000
+
+    def __init__(self, client: Client, counter: str, clocks: str, threads: int = 4, lasting: int = 3):
+        self.client, self.counter, self.clocks = client, counter, clocks
+        self.calls, self.lasting_calls, self.longest, self.failures = 0, 0, 0.0, []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(threads)]
+        self._threads = [threading.Thread(target=self._count, args=(i,)) for i in range(threads)]
+        self._threads += [threading.Thread(target=self._last, args=(i,)) for i in range(lasting)]
 
     def __enter__(self):
         for thread in self._threads:
@@ -61,15 +76,29 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, number: int) -> None:
+    def _count(self, number: int) -> None:
         counts = [0] * 5
         while not self._stop.is_set():
             for worker in range(len(counts)):
+                started = time.monotonic()
                 try:
-                    answer = self.client.add(self.component, f"load-{number}-{worker}", 1)
+                    answer = self.client.add(self.counter, f"load-{id(self)}-{number}-{worker}", 1)
                     counts[worker] += 1
                     if answer != counts[worker]:
                         self.failures.append(f"call {counts[worker]} of {number}-{worker} was answered {answer}")
                 except (OSError, http.client.HTTPException) as error:
                     self.failures.append(f"{number}-{worker}: {error}")
                 self.calls += 1
+                self.longest = max(self.longest, time.monotonic() - started)
+
+    def _last(self, number: int) -> None:
+        # Not all at the same time.
+        self._stop.wait(number * self.LASTING_MS / 3000)
+        while not self._stop.is_set():
+            try:
+                slept = self.client.sleep(self.clocks, f"last-{id(self)}-{number}", self.LASTING_MS)
+                if slept < self.LASTING_MS:
+                    self.failures.append(f"a call of {self.LASTING_MS} ms ended after {slept} ms")
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(f"a call that lasts: {error}")
+            self.lasting_calls += 1

@@ -3,6 +3,8 @@ import json
 import re
 import unittest
 
+import yaml
+
 from binary import help_of, variables
 from chart import CHART, EVERYTHING, PROFILES, ROOT, containers, environment, find, render
 
@@ -37,13 +39,16 @@ class Options(unittest.TestCase):
 
 
 class Metrics(unittest.TestCase):
-    def test_dashboard_and_manual_name_metrics_that_exist(self):
+    def test_dashboard_alerts_and_manual_name_metrics_that_exist(self):
         sources = "".join(p.read_text() for top in ("libs", "services") for p in (ROOT / top).rglob("src/**/*.rs"))
         names = set()
         for dashboard in (CHART / "dashboards").glob("*.json"):
             for panel in json.loads(dashboard.read_text())["panels"]:
                 for target in panel["targets"]:
                     names |= set(re.findall(r"\bemet_\w+", target["expr"]))
+        alerts = [rule["expr"] for group in yaml.safe_load((CHART / "rules/emet.yaml").read_text())["groups"]
+                  for rule in group["rules"]]
+        names |= set(re.findall(r"\bemet_\w+", "".join(alerts)))
         names |= set(re.findall(r"\bemet_\w+", (ROOT / "docs/operations/kubernetes.md").read_text()))
         self.assertGreater(len(names), 10)
         missing = {n for n in names if f'"{re.sub("_(bucket|sum|count)$", "", n)}"' not in sources}

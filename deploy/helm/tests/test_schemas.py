@@ -1,5 +1,6 @@
 """The chart is well-formed for helm, and its objects for Kubernetes."""
 import functools
+import re
 import subprocess
 import unittest
 
@@ -9,7 +10,7 @@ import yaml
 
 from chart import CHART, EVERYTHING, HELM, KUBERNETES, PROFILES, ROOT, render
 
-CRDS = {"HTTPRoute": "httproutes", "ServiceMonitor": "servicemonitors"}
+CRDS = {"HTTPRoute": "httproutes", "PrometheusRule": "prometheusrules", "ServiceMonitor": "servicemonitors"}
 
 
 @functools.lru_cache(maxsize=None)
@@ -28,6 +29,9 @@ def strict(schema: object) -> object:
         closed = {key: strict(value) for key, value in schema.items()}
         if "properties" in closed and "additionalProperties" not in closed:
             closed["additionalProperties"] = False
+        if isinstance(closed.get("pattern"), str):
+            # Flags stand at the start in Python, and anywhere in Go.
+            closed["pattern"] = re.sub(r"^\^\(\?i\)", "(?i)^", closed["pattern"])
         return closed
     return [strict(item) for item in schema] if isinstance(schema, list) else schema
 
@@ -65,6 +69,7 @@ class Schemas(unittest.TestCase):
             ("StatefulSet", ("spec", "replicas"), "one"),
             ("ServiceMonitor", ("spec", "endpoint"), []),
             ("HTTPRoute", ("spec", "rules"), "all"),
+            ("PrometheusRule", ("spec", "groups"), "all"),
         ):
             o = next(o for o in render("cluster", *EVERYTHING["cluster"]) if o["kind"] == kind)
             o[path[0]][path[1]] = value

@@ -114,10 +114,20 @@ class Roles(unittest.TestCase):
                              {"maxUnavailable": 0, "maxSurge": 1})
 
     def test_the_grace_period_covers_leaving_the_service_and_draining(self):
-        for name in ("worker-service", "component-service"):
-            pod = find(render("cluster"), "Deployment", name)["spec"]["template"]["spec"]
-            leave = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-            self.assertGreaterEqual(pod["terminationGracePeriodSeconds"] - leave, 30)
+        for name, key in (("worker-service", "workerService"), ("component-service", "componentService")):
+            for grace in (30, 90):
+                objects = render("cluster", f"{key}.terminationGracePeriodSeconds={grace}")
+                pod = find(objects, "Deployment", name)["spec"]["template"]["spec"]
+                leave = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+                drain = int(environment(pod["containers"][0])["EMET_DRAIN_WITHIN"])
+                self.assertEqual(pod["terminationGracePeriodSeconds"], grace)
+                self.assertGreaterEqual(drain, grace - leave - 5)
+                self.assertLess(leave + drain, grace)
+
+    def test_the_grace_period_of_executors_covers_the_hand_over(self):
+        with self.assertRaisesRegex(RenderError, "20 more than leaveWithinSeconds"):
+            text("cluster", "workerExecutor.leaveWithinSeconds=101")
+        text("cluster", "workerExecutor.leaveWithinSeconds=100")
 
     def test_mutual_tls_changes_every_address_between_services(self):
         objects = render("cluster", "peers.tls.existingSecret=emet-peer-tls")
@@ -219,6 +229,10 @@ class Reach(unittest.TestCase):
         self.assertEqual(len(services), len(ROLES))
         for service in services:
             self.assertIn(monitor["endpoints"][0]["port"], [p["name"] for p in service["spec"]["ports"]])
+        # Prometheus knows a label of a Service under this name.
+        [relabeling] = monitor["endpoints"][0]["relabelings"]
+        self.assertEqual(relabeling["sourceLabels"], ["__meta_kubernetes_service_label_app_kubernetes_io_component"])
+        self.assertIn("app.kubernetes.io/component", services[0]["metadata"]["labels"])
 
     def test_dashboards_are_json_and_labelled_for_the_sidecar(self):
         dashboards = find(render("cluster", "metrics.dashboards.enabled=true"), "ConfigMap", "dashboards")
@@ -232,7 +246,8 @@ class Values(unittest.TestCase):
     def test_unknown_and_senseless_values_are_refused(self):
         for wrong in ("profil=dev", "workerExecutor.replica=3", "shardManager.replicas=2", "server.replicas=2",
                       "image.tag=latest", "redis.url=redis://user:password@host", "telemetry.otlpEndpoint=collector",
-                      "workerService.resources.limits.cpu=many", "guestNetwork.deny[0]=everything",
+                      "workerService.resources.limits.cpu=many", "telemetry.otlpEndpoint=https://collector:4317",
+                      "workerService.terminationGracePeriodSeconds=10", "guestNetwork.deny[0]=everything",
                       "ingress.enable=true", "profile=production", "server.resources.limits=null"):
             with self.subTest(wrong), self.assertRaises(RenderError):
                 text("dev", wrong)

@@ -60,6 +60,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "unexpected-oplog-entry"
     "unknown"
     "value-mismatch"
+    "version-skew"
     "worker-already-exists"
     "worker-creation-failed"
     "worker-not-found"

@@ -7,12 +7,14 @@
 //! (docs/operations/configuration.md).
 //!
 //! Beside that: [`HumanDuration`] and [`Size`], the two units that people write; [`Secret`], read
-//! from files and never shown; [`PeerSecurity`], how our own processes trust each other.
+//! from files and never shown; [`PeerSecurity`], how our own processes trust each other;
+//! [`Release`], which of them may talk to each other at all.
 
 mod error;
 mod file;
 mod human;
 mod peers;
+mod release;
 mod roles;
 mod schema;
 mod secret;
@@ -21,6 +23,7 @@ mod show;
 pub use error::ConfigError;
 pub use human::{HumanDuration, Size};
 pub use peers::{PeerAuth, PeerChannel, PeerGuard, PeerGuardService, PeerOptions, PeerSecurity};
+pub use release::{Announce, NotARelease, REFUSED_BY, RELEASE, Release, ReleaseGuard, is_skew};
 pub use roles::Roles;
 pub use secret::{Secret, digest, same};
 pub use show::Format;

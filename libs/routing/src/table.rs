@@ -2,7 +2,7 @@
 
 use emet_api::grpc::proto::shards as wire;
 use emet_api::grpc::shards::parse_routing;
-use emet_api::grpc::{ChannelOptions, channel};
+use emet_api::grpc::{ChannelOptions, Refusals, channel};
 use emet_shard_map::RoutingTable;
 use futures::StreamExt;
 use std::sync::Arc;
@@ -20,11 +20,14 @@ const FIRST: Duration = Duration::from_secs(3);
 pub fn watch_routing(managers: Vec<String>) -> watch::Receiver<Arc<RoutingTable>> {
     let (sender, receiver) = watch::channel(Arc::default());
     tokio::spawn(async move {
+        let mut refusals = Refusals::default();
         for manager in managers.iter().cycle() {
             tokio::select! {
                 () = sender.closed() => return,
                 result = follow(manager, &sender) => {
-                    let reason = result.err().map_or_else(String::new, |status| status.message().to_owned());
+                    let status = result.err().unwrap_or_else(|| Status::unavailable("the stream ended"));
+                    refusals.note(manager, &status);
+                    let reason = status.message();
                     tracing::debug!(manager, reason, "the routing table is asked of the next shard manager");
                 }
             }

@@ -1,6 +1,6 @@
 //! Starting: where logs and traces go.
 
-use crate::trace;
+use crate::{metrics, trace};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
@@ -70,15 +70,16 @@ impl Drop for Guard {
     }
 }
 
-/// Starts logs and traces of this process; `role` becomes the service name `emet-ROLE`. To be
-/// called once, inside of the Tokio runtime, which the exporter uses.
+/// Starts logs and traces of this process; `role` becomes the service name `emet-ROLE`, `version` is
+/// shown in traces and metrics. To be called once, inside of the Tokio runtime, which the exporter uses.
 ///
 /// # Errors
 /// An option is wrong, or it was called before.
-pub fn init(role: &str, options: &Options) -> Result<Guard, TelemetryError> {
+pub fn init(role: &str, version: &str, options: &Options) -> Result<Guard, TelemetryError> {
+    metrics::process::set_version(version);
     let directives = EnvFilter::try_new(&options.log)?;
     let provider = match &options.otlp_endpoint {
-        Some(endpoint) => Some(provider(role, endpoint, options.trace_ratio)?),
+        Some(endpoint) => Some(provider(role, version, endpoint, options.trace_ratio)?),
         None => None,
     };
     match &provider {
@@ -116,7 +117,12 @@ where
     }
 }
 
-fn provider(role: &str, endpoint: &str, ratio: f64) -> Result<SdkTracerProvider, TelemetryError> {
+fn provider(
+    role: &str,
+    version: &str,
+    endpoint: &str,
+    ratio: f64,
+) -> Result<SdkTracerProvider, TelemetryError> {
     if !(0.0..=1.0).contains(&ratio) {
         return Err(TelemetryError::Ratio);
     }
@@ -130,7 +136,7 @@ fn provider(role: &str, endpoint: &str, ratio: f64) -> Result<SdkTracerProvider,
     let exporter = exporter.map_err(|e| TelemetryError::Endpoint(e.to_string()))?;
     let resource = Resource::builder()
         .with_service_name(format!("emet-{role}"))
-        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(opentelemetry::KeyValue::new("service.version", version.to_owned()))
         .build();
     let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio)));
     let provider = SdkTracerProvider::builder()

@@ -8,13 +8,20 @@ mod server;
 mod settings;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use emet_config::{ConfigError, Roles};
+use emet_config::{ConfigError, Release, Roles};
 use std::io::Write;
 use std::process::ExitCode;
 
+/// What this build calls itself. The variable is for builds that are not the release of their
+/// sources, such as that of the next version in the test of upgrades (docs/operations/kubernetes.md).
+const VERSION: &str = match option_env!("EMET_RELEASE") {
+    Some(given) => given,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Runs WebAssembly components as durable workers.
 #[derive(Parser)]
-#[command(name = "emet", version, about)]
+#[command(name = "emet", version = VERSION, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -52,6 +59,13 @@ const ROLES: [&str; 5] =
     ["server", "shard-manager", "worker-executor", "component-service", "worker-service"];
 
 fn main() -> ExitCode {
+    match VERSION.parse::<Release>() {
+        Ok(release) => release.make_current(),
+        Err(error) => {
+            report(&format!("this build is called wrongly: {error}"));
+            return ExitCode::FAILURE;
+        }
+    }
     let roles = Roles::new(Cli::command(), &ROLES);
     let parsed = roles.parse(std::env::args_os());
     let cli = match parsed.and_then(|matches| Ok(Cli::from_arg_matches(&matches)?)) {

@@ -1,7 +1,7 @@
 //! What every process of Emet does alike: credentials, logs, traces, signals.
 
 use anyhow::{Context, Result};
-use emet_config::{PeerOptions, PeerSecurity};
+use emet_config::{PeerOptions, PeerSecurity, Release};
 
 /// Runs a role until it ends.
 pub(crate) fn run(
@@ -15,7 +15,8 @@ pub(crate) fn run(
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         // Dropped last, so that the spans of the end are sent as well.
-        let _sent_at_the_end = emet_telemetry::init(name, telemetry)?;
+        let version = Release::current().to_string();
+        let _sent_at_the_end = emet_telemetry::init(name, &version, telemetry)?;
         if name != "server" && !emet_api::grpc::security().is_on() {
             tracing::warn!(
                 "calls between services are neither authenticated nor encrypted: see --peer-secret-file"

@@ -1,10 +1,12 @@
 //! `emet server`: every role in one process, on embedded stores.
 
 use crate::access::AccessArgs;
+use crate::cluster::serving::{self, DrainArgs};
 use crate::node::NodeArgs;
 use crate::process;
 use anyhow::{Context, Result};
 use emet_component_service::ComponentService;
+use emet_config::Release;
 use emet_model::VersionedComponentId;
 use emet_runtime::network::NetworkPolicy;
 use emet_storage::{Embedded, FsBlob};
@@ -36,6 +38,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
+    drain: DrainArgs,
+    #[command(flatten)]
     access: AccessArgs,
     #[command(flatten)]
     telemetry: emet_telemetry::Options,
@@ -65,13 +69,16 @@ async fn serve(args: &Args) -> Result<()> {
     args.access.serve_metrics(executor.state.metrics.clone()).await?;
     tracing::info!(
         "emet {} is ready: http://{address} (API), http://{address}/docs (documentation)",
-        env!("CARGO_PKG_VERSION")
+        Release::current()
     );
-    let app = router(executor.state);
-    axum::serve(listener, app).with_graceful_shutdown(process::stop_signal()).await?;
+    let stopping = args.drain.stopping();
+    let served = tokio::spawn(serving::http(listener, router(executor.state), stopping.clone()));
+    process::stop_signal().await;
     tracing::info!("stopping");
+    stopping.stop();
+    let served = served.await?;
     executor.executor.shutdown().await;
-    Ok(())
+    served
 }
 
 struct Running {
@@ -101,7 +108,7 @@ async fn start(args: &Args, stores: Stores, auth: Auth, health: Health) -> Resul
         readiness: Arc::new(move || health.troubles()),
         metrics: Arc::new(metrics),
         auth,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: Release::current().to_string(),
         limits: Limits::default(),
     };
     Ok(Running { executor, state })

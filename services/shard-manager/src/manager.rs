@@ -8,7 +8,7 @@ use crate::state_machine::StateMachine;
 use crate::types::Raft;
 use emet_api::cluster::{ClusterStatus, ExecutorStatus, ManagerStatus};
 use emet_api::grpc::proto::shards as wire;
-use emet_api::grpc::{ChannelOptions, channel};
+use emet_api::grpc::{ChannelOptions, Refusals, channel};
 use emet_shard_map::{Answer, Command, ExecutorState, ShardMap};
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::{BasicNode, Config, SnapshotPolicy};
@@ -142,11 +142,15 @@ impl Manager {
         self.raft.metrics().borrow().current_leader == Some(self.id)
     }
 
-    /// Whether this member belongs to a group that has a leader.
+    /// Whether this member belongs to a group that has a leader, and has applied everything that
+    /// was agreed on before that leader was elected: every leader's first entry comes after it.
     pub fn is_ready(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow();
-        metrics.running_state.is_ok() && metrics.current_leader.is_some()
+        let term = metrics.last_applied.map(|applied| applied.leader_id.term);
+        metrics.running_state.is_ok()
+            && metrics.current_leader.is_some()
+            && term == Some(metrics.current_term)
     }
 
     /// The term of the group, which rises with every election.
@@ -325,12 +329,13 @@ async fn found(manager: Manager, peers: Vec<Peer>) {
     if peers.iter().map(|p| p.id).min() != Some(manager.id) {
         return;
     }
+    let mut refusals = Refusals::default();
     loop {
         match manager.raft.is_initialized().await {
             Ok(false) => {}
             Ok(true) | Err(_) => return,
         }
-        match all_unfounded(&manager, &peers).await {
+        match all_unfounded(&manager, &peers, &mut refusals).await {
             Ok(true) => break,
             Ok(false) => {
                 tracing::warn!(
@@ -353,13 +358,20 @@ async fn found(manager: Manager, peers: Vec<Peer>) {
 }
 
 /// Whether no other member belongs to a group; the error names one that did not answer.
-async fn all_unfounded(manager: &Manager, peers: &[Peer]) -> Result<bool, u64> {
+async fn all_unfounded(
+    manager: &Manager,
+    peers: &[Peer],
+    refusals: &mut Refusals,
+) -> Result<bool, u64> {
     for peer in peers.iter().filter(|p| p.id != manager.id) {
         let channel = channel(&peer.address, ChannelOptions::default()).map_err(|_| peer.id)?;
         let mut client = wire::shards_client::ShardsClient::new(channel);
         let mut request = tonic::Request::new(wire::StatusRequest {});
         request.set_timeout(Duration::from_secs(2));
-        let reply = client.status(request).await.map_err(|_| peer.id)?;
+        let reply = client.status(request).await.map_err(|status| {
+            refusals.note(&peer.address, &status);
+            peer.id
+        })?;
         if reply.into_inner().initialized {
             return Ok(false);
         }

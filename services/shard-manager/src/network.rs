@@ -2,7 +2,7 @@
 
 use crate::types::{Raft, TypeConfig};
 use emet_api::grpc::proto::shards as wire;
-use emet_api::grpc::{Channel, ChannelOptions, channel};
+use emet_api::grpc::{Channel, ChannelOptions, Refusals, channel};
 use openraft::BasicNode;
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Unreachable,
@@ -14,11 +14,15 @@ use openraft::raft::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::{Code, Request, Response, Status};
 
 type Client = wire::raft_client::RaftClient<Channel>;
 type RpcError<E> = RPCError<u64, BasicNode, RaftError<u64, E>>;
+
+/// A connection without an answer for this long is made anew, from the name of the member on: it
+/// may have started again at another address.
+const RENEW: Duration = Duration::from_secs(5);
 
 /// Makes connections to the other members.
 pub(crate) struct Network;
@@ -26,21 +30,43 @@ pub(crate) struct Network;
 /// The connection to one member.
 pub(crate) struct Peer {
     id: u64,
+    address: String,
     /// None: its address is no URI.
     client: Option<Client>,
+    /// Since when calls have stayed without an answer. The library gives calls up by dropping them,
+    /// so this is noted before each.
+    unanswered: Option<Instant>,
+    refusals: Refusals,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, id: u64, node: &BasicNode) -> Peer {
-        // Elections are faster than the keep-alive of other connections: every call has its own
-        // deadline, so a dead connection is noticed by it.
-        let client = channel(&node.addr, ChannelOptions::default());
-        if let Err(error) = &client {
-            tracing::error!(id, address = node.addr, %error, "the address of a shard manager is no URI");
+        let (address, refusals) = (node.addr.clone(), Refusals::default());
+        Peer { id, client: connect(id, &address), address, unanswered: None, refusals }
+    }
+}
+
+/// Elections are faster than the keep-alive of other connections: every call has its own deadline,
+/// so a dead connection is noticed by it.
+fn connect(id: u64, address: &str) -> Option<Client> {
+    let client = channel(address, ChannelOptions::default());
+    if let Err(error) = &client {
+        tracing::error!(id, address, %error, "the address of a shard manager is no URI");
+    }
+    client.ok().map(Client::new)
+}
+
+impl Peer {
+    /// For one call.
+    fn client(&mut self) -> Option<Client> {
+        let since = *self.unanswered.get_or_insert_with(Instant::now);
+        if since.elapsed() > RENEW {
+            self.client = connect(self.id, &self.address);
+            self.unanswered = Some(Instant::now());
         }
-        Peer { id, client: client.ok().map(Client::new) }
+        self.client.clone()
     }
 }
 
@@ -74,12 +100,16 @@ macro_rules! send {
     ($peer:expr, $method:ident, $message:expr, $option:expr) => {{
         let request = request(&$message, $option.hard_ttl())
             .map_err(|e| RPCError::Network(NetworkError::new(&e)))?;
-        let Some(client) = &mut $peer.client else {
+        let Some(mut client) = $peer.client() else {
             return Err(RPCError::Unreachable(Unreachable::new(&std::io::Error::other(
                 "the address is no URI",
             ))));
         };
-        let reply = client.$method(request).await.map_err(|status| failed(&status))?;
+        let reply = client.$method(request).await.map_err(|status| {
+            $peer.refusals.note(&$peer.address, &status);
+            failed(&status)
+        })?;
+        $peer.unanswered = None;
         decode($peer.id, &reply.into_inner().json)
     }};
 }

@@ -70,7 +70,7 @@ impl wire::shards_server::Shards for ShardsService {
         _request: Request<wire::WatchRoutingRequest>,
     ) -> Result<Response<Self::WatchRoutingStream>, Status> {
         if !self.manager.is_ready() {
-            return Err(Status::unavailable("this shard manager knows no leader"));
+            return Err(Status::unavailable("this shard manager knows no leader, or has not caught up with it"));
         }
         let manager = self.manager.clone();
         let tables =
@@ -101,7 +101,8 @@ impl wire::shards_server::Shards for ShardsService {
         let members = request.into_inner().members;
         let members: Vec<Peer> =
             members.into_iter().map(|m| Peer { id: m.id, address: m.address }).collect();
-        if members.len() % 2 == 0 {
+        // Even numbers are steps on the way: a member is replaced by taking it out first.
+        if !(1..=5).contains(&members.len()) {
             return Err(Status::invalid_argument("a group has 1, 3 or 5 members"));
         }
         self.manager.change_membership(members).await.map_err(|e| status(&e))?;

@@ -8,6 +8,7 @@ mod reconcile;
 mod session;
 
 use crate::executor::Executor;
+use emet_api::grpc::Refusals;
 use emet_shard_map::ExecutorId;
 use reconcile::Reconciler;
 use session::{End, Session};
@@ -100,6 +101,7 @@ impl Run {
     async fn run(mut self, id: &str) {
         let mut managers = self.options.managers.clone().into_iter().cycle();
         let mut leader: Option<String> = None;
+        let mut refusals = Refusals::default();
         loop {
             let Some(manager) = leader.take().or_else(|| managers.next()) else { return };
             let wishes = self.wishes.clone();
@@ -108,8 +110,9 @@ impl Run {
             match session.run(&manager, &mut self.reconciler).await {
                 End::Leader(address) => leader = Some(address),
                 End::Over => return,
-                End::Lost(reason) => {
-                    tracing::debug!(manager, reason, "no session with this shard manager");
+                End::Lost(status) => {
+                    refusals.note(&manager, &status);
+                    tracing::debug!(manager, %status, "no session with this shard manager");
                     if *self.wishes.borrow() == Wish::Gone {
                         return;
                     }

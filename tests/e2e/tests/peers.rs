@@ -1,5 +1,5 @@
-//! Credentials between real processes: shard managers find each other with them, and nobody else
-//! gets an answer.
+//! Credentials and releases between real processes: shard managers find each other with them, and
+//! nobody else gets an answer.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,10 +9,14 @@
     reason = "a test fails by panicking"
 )]
 
+use emet_api::grpc::proto::shards as wire;
+use emet_config::{Announce, Release, is_skew};
 use emet_e2e::{Failure, binary};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Endpoint;
 
 /// Longest time until a group has a leader.
 const ELECTION: Duration = Duration::from_secs(60);
@@ -148,5 +152,40 @@ fn a_group_with_mutual_tls_and_a_secret_needs_both() -> Result<(), Failure> {
     // Strangers get no connection at all, whatever they know.
     group.refusal(&known)?;
     group.refusal(&[certificates("theirs"), known].concat())?;
+    Ok(())
+}
+
+/// Asks a shard manager for its status as a process of some release would.
+async fn ask(address: &str, release: Option<&str>) -> Result<(), tonic::Status> {
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+    let request = wire::StatusRequest {};
+    let answer = match release {
+        None => wire::shards_client::ShardsClient::new(channel).status(request).await,
+        Some(release) => {
+            let release: Release = release.parse().unwrap();
+            let channel = InterceptedService::new(channel, Announce::new(&release));
+            wire::shards_client::ShardsClient::new(channel).status(request).await
+        }
+    };
+    answer.map(drop)
+}
+
+#[tokio::test]
+async fn a_group_answers_only_releases_near_its_own() -> Result<(), Failure> {
+    let group = Group::start(&[])?;
+    group.led(&[])?;
+    let version =
+        env!("CARGO_PKG_VERSION").split('.').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+    let (major, minor) = (version[0], version[1]);
+    let address = &group.addresses[0];
+    ask(address, Some(&format!("{major}.{minor}.99"))).await?;
+    ask(address, Some(&format!("{major}.{}.0", minor + 1))).await?;
+    for far in [Some(format!("{major}.{}.0", minor + 2)), Some(format!("{}.0.0", major + 1)), None]
+    {
+        let refused = ask(address, far.as_deref()).await.unwrap_err();
+        assert!(is_skew(&refused), "{far:?}: {refused}");
+        let said = far.as_deref().unwrap_or("does not say its release");
+        assert!(refused.message().contains(said), "{refused}");
+    }
     Ok(())
 }

@@ -81,6 +81,23 @@ app.kubernetes.io/component: {{ kebabcase .role }}
 {{- end -}}
 {{- end -}}
 
+{{/*
+Refuses an upgrade over more than one minor version before anything is changed: the roles would refuse each other in the
+middle of it. What is installed is known from a label; renderings without a cluster know nothing, and refuse nothing.
+*/}}
+{{- define "emet.checkUpgrade" -}}
+{{- $installed := lookup "v1" "ConfigMap" .Release.Namespace (include "emet.fullname" .) | default dict -}}
+{{- $old := dig "metadata" "labels" "app.kubernetes.io/version" "" $installed -}}
+{{- if and $old (ne .Values.profile "minimal") -}}
+{{- $from := semver $old -}}
+{{- $to := semver .Chart.AppVersion -}}
+{{- $minors := sub (int $to.Minor) (int $from.Minor) | int -}}
+{{- if or (ne $from.Major $to.Major) (gt $minors 1) (lt $minors -1) -}}
+{{- fail (printf "from %s to %s is more than one minor version: go by way of those between (docs/operations/kubernetes.md)" $old .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Names of secrets: the user's own, or the chart's. */}}
 {{- define "emet.peerSecretName" -}}
 {{- default (printf "%s-peers" (include "emet.fullname" .)) .Values.peers.secret.existingSecret -}}

@@ -127,6 +127,16 @@ lifecycle:
     sleep: {seconds: 5}
 {{- end -}}
 
+{{/*
+How long requests under way may take to end: all of the grace period but `reserve` seconds, for what comes before
+(preStop) and after it (closing).
+*/}}
+{{- define "emet.drainEnv" -}}
+{{- $values := index .root.Values .role -}}
+- name: EMET_DRAIN_WITHIN
+  value: {{ sub $values.terminationGracePeriodSeconds .reserve | quote }}
+{{- end -}}
+
 {{- define "emet.volumeClaim" -}}
 metadata:
   name: data

@@ -11,7 +11,7 @@ from .pod import Pod
 
 
 class Cluster:
-    """Runs the objects of a rendered chart. Images are chosen by the part of their name before the tag. Probes come
+    """Runs the objects of a rendered chart. Images are chosen by their name with the tag, or else without it. Probes come
     at `pace` times their periods: a test does not wait a minute for what a liveness probe would do after one."""
 
     def __init__(self, namespace: str, directory: Path, images: dict[str, Image], pace: float = 0.2):
@@ -92,9 +92,22 @@ class Cluster:
             if pod in self.pods and pod not in keep:
                 self.pods.pop(pod).stop()
 
+    def start_beside(self, o: dict, pod: str, index: int) -> Pod:
+        """Starts one more pod of a workload, waiting for nothing."""
+        self._start(pod, o, index)
+        return self.pods[pod]
+
+    def replace_volumes(self, pod: Pod, o: dict) -> None:
+        """Deletes the claims of a pod and the pod: another one starts on empty volumes."""
+        self.pods.pop(pod.name).stop()
+        for path in pod.claims.values():
+            shutil.rmtree(path)
+        self._start(pod.name, o, int(pod.labels["apps.kubernetes.io/pod-index"]))
+
     def _start(self, pod: str, o: dict, index: int | None) -> None:
         template = o["spec"]["template"]
-        image = template["spec"]["containers"][0]["image"].partition("@")[0].rpartition(":")[0]
+        name = template["spec"]["containers"][0]["image"]
+        image = self.images.get(name) or self.images[name.rpartition(":")[0]]
         claims = {}
         for claim in o["spec"].get("volumeClaimTemplates", []):
             path = self.directory / "claims" / f"{claim['metadata']['name']}-{pod}"
@@ -103,7 +116,7 @@ class Cluster:
                 shutil.chown(path, 0, template["spec"]["securityContext"]["fsGroup"])
                 path.chmod(0o2775)
             claims[claim["metadata"]["name"]] = path
-        self.pods[pod] = Pod(pod, template, self.images[image], self, claims, index)
+        self.pods[pod] = Pod(pod, template, image, self, claims, index)
 
     def wait_ready(self, pod: Pod, seconds: float = 120) -> None:
         if not pod.ready.wait(seconds):

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Image:
 
 def emet(binary: Path, directory: Path) -> Image:
     """Assembles the image of a binary and unpacks it, as an engine would."""
+    directory = Path(tempfile.mkdtemp(prefix="image-", dir=directory))
+    directory.chmod(0o755)
     archive = directory / "emet.tar"
     subprocess.run([sys.executable, ROOT / "deploy/image/assemble.py", "oci", binary, archive], check=True)
     root = directory / "emet"

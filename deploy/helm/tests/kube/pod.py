@@ -61,7 +61,7 @@ class Pod:
 
     def _specification(self) -> dict:
         security = self.spec["securityContext"]
-        scratch = self.directory / f"scratch-{self.restarts}"
+        scratch = self.directory / f"scratch-{time.monotonic_ns()}"
         scratch.mkdir()
         command = self.container.get("command", list(self.image.entrypoint))
         environment = self.environment()

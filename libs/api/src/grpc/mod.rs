@@ -8,6 +8,7 @@ mod components_client;
 mod components_convert;
 mod components_server;
 mod convert;
+mod refusals;
 pub mod shards;
 mod status;
 mod workers_client;
@@ -15,12 +16,14 @@ mod workers_server;
 
 pub use components_client::ComponentsClient;
 pub use components_server::ComponentsServer;
+pub use refusals::{Refusals, is_refusal};
 pub use workers_client::WorkersClient;
 pub use workers_server::WorkersServer;
 
-use emet_config::{ConfigError, PeerChannel, PeerSecurity};
+use emet_config::{Announce, ConfigError, PeerChannel, PeerSecurity, Release};
 use std::sync::OnceLock;
 use std::time::Duration;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Endpoint;
 
 /// Generated from `proto/`.
@@ -75,8 +78,8 @@ impl Default for ChannelOptions {
     }
 }
 
-/// A connection whose calls carry the credentials of this process.
-pub type Channel = PeerChannel;
+/// A connection whose calls carry the credentials and the release of this process.
+pub type Channel = InterceptedService<PeerChannel, Announce>;
 
 /// A process has one identity, as it has one address: it is set once, before anything is connected
 /// or served, rather than handed to everything that may connect some day.
@@ -115,5 +118,5 @@ pub fn channel(address: &str, options: ChannelOptions) -> Result<Channel, Config
         .initial_stream_window_size(Some(4 << 20))
         .initial_connection_window_size(Some(16 << 20))
         .connect_lazy();
-    Ok(security.channel(channel))
+    Ok(InterceptedService::new(security.channel(channel), Announce::new(Release::current())))
 }

@@ -4,6 +4,8 @@ use crate::log::{LogKey, Summary};
 use bytes::{Buf, BufMut, Bytes};
 use uuid::Uuid;
 
+/// Version of the layout, which its data carries.
+pub(super) const FORMAT: u32 = 1;
 /// Indexes, sequences and what is computed with in Lua stay below this: doubles count no further.
 pub(super) const MAX_NUMBER: u64 = 1 << 53;
 /// Digits of a sequence in the order of a component.
@@ -65,8 +67,13 @@ impl Layout {
         ["k", "v"].map(|kind| format!("{}:{{{tag}}}:{kind}:{space}", self.prefix))
     }
 
+    /// Where the version of this layout is kept.
+    pub(super) fn version(&self) -> String {
+        format!("{}:{{format}}:version", self.prefix)
+    }
+
     /// Where the number of shards is kept.
-    pub(super) fn format(&self) -> String {
+    pub(super) fn shard_count(&self) -> String {
         format!("{}:{{format}}:shards", self.prefix)
     }
 }

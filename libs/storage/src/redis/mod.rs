@@ -109,7 +109,7 @@ impl Redis {
         }
         let layout = Layout { prefix: options.prefix, shards: options.shards };
         let shared = Shared { layout, router: Router::new(topology, options.retry_for) };
-        shared.check_shards().await?;
+        shared.check_format().await?;
         Ok(Self { shared: Arc::new(shared), durability })
     }
 
@@ -133,19 +133,28 @@ impl Redis {
 }
 
 impl Shared {
-    /// Every log is found by its shard, so their number is part of the data.
-    async fn check_shards(&self) -> Result<(), ConnectError> {
-        let key = self.layout.format();
-        let slot = slot::slot(key.as_bytes());
-        let set = || ::redis::cmd("SET").arg(&key).arg(self.layout.shards).arg("NX").take();
-        self.router.write(slot, Repeat::Always, set).await?;
-        let get = || ::redis::cmd("GET").arg(&key).take();
-        let stored = reply::bytes(self.router.read(slot, get).await?).unwrap_or_default();
-        let stored = String::from_utf8_lossy(&stored).into_owned();
-        if stored != self.layout.shards.to_string() {
-            return Err(ConnectError::Shards { stored, wanted: self.layout.shards });
+    /// Every log is found by its shard, so their number is part of the data, as is the layout.
+    async fn check_format(&self) -> Result<(), ConnectError> {
+        let stored = self.fixed(&self.layout.version(), layout::FORMAT).await?;
+        if stored != layout::FORMAT.to_string() {
+            return Err(ConnectError::Format { stored, known: layout::FORMAT });
+        }
+        let wanted = self.layout.shards;
+        let stored = self.fixed(&self.layout.shard_count(), wanted).await?;
+        if stored != wanted.to_string() {
+            return Err(ConnectError::Shards { stored, wanted });
         }
         Ok(())
+    }
+
+    /// What is stored under a key, which is written only once.
+    async fn fixed(&self, key: &str, first: u32) -> Result<String, ConnectError> {
+        let slot = slot::slot(key.as_bytes());
+        let set = || ::redis::cmd("SET").arg(key).arg(first).arg("NX").take();
+        self.router.write(slot, Repeat::Always, set).await?;
+        let get = || ::redis::cmd("GET").arg(key).take();
+        let stored = reply::bytes(self.router.read(slot, get).await?).unwrap_or_default();
+        Ok(String::from_utf8_lossy(&stored).into_owned())
     }
 }
 
@@ -237,6 +246,14 @@ pub enum ConnectError {
     /// The server is too old.
     #[error("Redis 7.0 or newer is needed, the server is {0:?}")]
     Version(String),
+    /// The data is laid out in another way than this release knows.
+    #[error("the data in Redis has format {stored}, this release knows format {known}")]
+    Format {
+        /// As stored.
+        stored: String,
+        /// As known.
+        known: u32,
+    },
     /// The data is divided into another number of shards.
     #[error("the data in Redis has {stored} shards, {wanted} are configured")]
     Shards {

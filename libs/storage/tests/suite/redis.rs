@@ -361,8 +361,8 @@ async fn a_replica_is_not_written_to_and_its_master_is_found() {
     let demoted = format!("REPLICAOF 127.0.0.1 {}", replica.port());
     assert_eq!(master.command(&demoted), "+OK");
     store.log().append(append(&a, 1, 2, &["y"])).await.unwrap();
-    // Head, records, order of the component, number of shards.
-    assert_eq!(replica.command("DBSIZE"), ":4");
+    // Head, records, order of the component, version, number of shards.
+    assert_eq!(replica.command("DBSIZE"), ":5");
     assert_eq!(store.log().read(&a, 1, 9).await.unwrap().len(), 2);
 }
 
@@ -388,6 +388,15 @@ async fn another_number_of_shards_is_refused() {
     assert!(matches!(error, ConnectError::Shards { wanted: 7, .. }), "{error}");
     let elsewhere = RedisOptions { shards: 7, prefix: "p".into(), ..redis_options(&server) };
     Redis::connect(elsewhere).await.unwrap();
+}
+
+#[tokio::test]
+async fn another_format_is_refused() {
+    let server = RedisServer::start();
+    drop(redis(&server).await);
+    assert_eq!(server.command("SET emet:{format}:version 2"), "+OK");
+    let error = Redis::connect(redis_options(&server)).await.map(drop).unwrap_err();
+    assert!(matches!(error, ConnectError::Format { known: 1, .. }), "{error}");
 }
 
 #[tokio::test]

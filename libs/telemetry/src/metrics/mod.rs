@@ -6,7 +6,7 @@
 mod family;
 mod histogram;
 pub mod list;
-mod process;
+pub(crate) mod process;
 mod scalar;
 
 pub use family::{Family, Fixed};

@@ -1,6 +1,14 @@
 //! What the kernel knows of this process. Where it does not say, the sample is missing.
 
 use super::{About, line};
+use std::sync::OnceLock;
+
+/// The version that is shown; that of the sources if none was set.
+static VERSION: OnceLock<String> = OnceLock::new();
+
+pub(crate) fn set_version(version: &str) {
+    drop(VERSION.set(version.to_owned()));
+}
 
 pub(super) const ABOUT: [About; 4] = [
     about("emet_build_info", "gauge", &["version"], "1; the version is a label"),
@@ -21,8 +29,9 @@ const fn about(
 pub(super) fn render(out: &mut String) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let files = std::fs::read_dir("/proc/self/fd").ok().map(Iterator::count);
+    let version = VERSION.get().map_or(env!("CARGO_PKG_VERSION"), String::as_str);
     let values = [
-        Some(format!("{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"))),
+        Some(format!("{{version=\"{version}\"}} 1")),
         cpu_seconds(&stat).map(|seconds| format!(" {seconds}")),
         resident().map(|bytes| format!(" {bytes}")),
         files.map(|count| format!(" {count}")),

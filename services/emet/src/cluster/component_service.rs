@@ -1,6 +1,6 @@
 //! `emet component-service`: stores versions of components, and compiles them when they arrive.
 
-use super::serving::{self, AdminArgs, Stopping};
+use super::serving::{self, AdminArgs, DrainArgs};
 use super::stores::StoreArgs;
 use crate::{node, process};
 use anyhow::Result;
@@ -24,6 +24,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     stores: StoreArgs,
     #[command(flatten)]
+    drain: DrainArgs,
+    #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
     security: emet_config::PeerOptions,
@@ -46,7 +48,7 @@ async fn serve(args: &Args) -> Result<()> {
     let cache = node::component_cache(1, &stores, components.clone())?;
     tokio::spawn(compile(cache, uploads));
     let readiness: serving::Readiness = Arc::new(move || health.troubles());
-    let stopping = Stopping::new();
+    let stopping = args.drain.stopping();
     let admin = serving::admin(
         &args.admin,
         readiness.clone(),

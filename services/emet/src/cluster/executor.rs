@@ -96,6 +96,9 @@ async fn serve(args: &Args) -> Result<()> {
         let mut missing = health.troubles();
         if !owned.is_sure() {
             missing.push("no lease: the shard managers do not answer".to_owned());
+        } else if owned.held().is_empty() {
+            // Until it has its share, its predecessor's shards are still on their way.
+            missing.push("no shards: this executor has not taken its share yet".to_owned());
         }
         missing
     });

@@ -65,7 +65,7 @@ async fn serve(args: &Args) -> Result<()> {
         if ready.is_ready() {
             Vec::new()
         } else {
-            vec!["the group of shard managers has no leader".into()]
+            vec!["the group of shard managers has no leader, or this one has not caught up".into()]
         }
     });
     let admin = serving::admin(

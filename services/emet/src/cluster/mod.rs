@@ -4,7 +4,7 @@ pub(crate) mod component_service;
 pub(crate) mod executor;
 pub(crate) mod manager;
 mod probe;
-mod serving;
+pub(crate) mod serving;
 pub(crate) mod status;
 mod stores;
 pub(crate) mod worker_service;

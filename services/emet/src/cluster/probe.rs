@@ -1,7 +1,7 @@
 //! Looks from time to time whether the component service answers, for a health check.
 
 use super::serving::Missing;
-use emet_api::grpc::Channel;
+use emet_api::grpc::{Channel, is_refusal};
 use std::time::Duration;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -17,20 +17,21 @@ pub(crate) fn component_service(channel: Channel) -> Missing {
     let known = missing.clone();
     tokio::spawn(async move {
         loop {
-            let trouble = (!serves(channel.clone()).await)
-                .then(|| "the component service does not answer".to_owned());
-            known.set(trouble.into_iter().collect());
+            known.set(trouble(channel.clone()).await.into_iter().collect());
             tokio::time::sleep(EVERY).await;
         }
     });
     missing
 }
 
-async fn serves(channel: Channel) -> bool {
+async fn trouble(channel: Channel) -> Option<String> {
     let mut client = HealthClient::new(channel);
     let asked = client.check(HealthCheckRequest { service: String::new() });
     match tokio::time::timeout(WITHIN, asked).await {
-        Ok(Ok(reply)) => reply.into_inner().status() == ServingStatus::Serving,
-        _ => false,
+        Ok(Ok(reply)) if reply.get_ref().status() == ServingStatus::Serving => None,
+        Ok(Err(status)) if is_refusal(&status) => {
+            Some(format!("the component service refuses this process: {}", status.message()))
+        }
+        _ => Some("the component service does not answer".to_owned()),
     }
 }

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use emet_api::grpc::DESCRIPTORS;
+use emet_config::{HumanDuration, Release, ReleaseGuard};
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use tonic_health::ServingStatus;
 const STREAMS: u32 = 16_384;
 /// Silence after which a client is asked for a sign of life, and how long that may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Longest time that calls under way may take to end when the process stops.
+/// Longest time that calls under way may take to end when the process stops, where no option says
+/// it: streams between services never end by themselves.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Names what is not ready; nothing when all is well.
@@ -37,6 +39,20 @@ pub(crate) struct AdminArgs {
     admin_listen: SocketAddr,
 }
 
+/// How long a process that stops goes on for the sake of its callers.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct DrainArgs {
+    /// How long requests under way may take to end when the process stops.
+    #[arg(long, env = "EMET_DRAIN_WITHIN", default_value = "30s", value_name = "DURATION")]
+    drain_within: HumanDuration,
+}
+
+impl DrainArgs {
+    pub(crate) fn stopping(self) -> Stopping {
+        Stopping { stop: watch::channel(false).0, drain: self.drain_within.0 }
+    }
+}
+
 /// Listens on an address.
 pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener> {
     TcpListener::bind(address)
@@ -48,11 +64,12 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
 #[derive(Clone)]
 pub(crate) struct Stopping {
     stop: watch::Sender<bool>,
+    drain: Duration,
 }
 
 impl Stopping {
     pub(crate) fn new() -> Self {
-        Self { stop: watch::channel(false).0 }
+        Self { stop: watch::channel(false).0, drain: DRAIN }
     }
 
     /// Tells the servers to take no new connections, and to end.
@@ -70,10 +87,10 @@ impl Stopping {
 
     /// A future that is given up some time after the stop.
     async fn bounded<T>(&self, served: impl Future<Output = T>) -> Option<T> {
-        let stopped = self.stopped();
+        let (stopped, drain) = (self.stopped(), self.drain);
         let late = async {
             stopped.await;
-            tokio::time::sleep(DRAIN).await;
+            tokio::time::sleep(drain).await;
         };
         tokio::select! {
             served = served => Some(served),
@@ -117,6 +134,7 @@ pub(crate) async fn grpc(
         .initial_connection_window_size(Some(16 << 20))
         .layer(emet_telemetry::grpc::Counted)
         .layer(security.guard())
+        .layer(ReleaseGuard::new(Release::current()))
         .add_routes(routes)
         .add_service(health)
         .add_service(reflection)

@@ -42,7 +42,7 @@ pub(crate) struct MembersArgs {
     managers: Managers,
     #[command(flatten)]
     security: PeerOptions,
-    /// All members of the group from now on, id=host:port; 1, 3 or 5.
+    /// All members of the group from now on, id=host:port; 1, 3 or 5, or one less as a step.
     #[arg(long, value_delimiter = ',', required = true)]
     members: Vec<emet_shard_manager::Peer>,
 }
@@ -112,7 +112,14 @@ async fn set_managers(args: &MembersArgs) -> Result<String> {
         .map(|m| wire::ManagerNode { id: m.id, address: m.address.clone() })
         .collect();
     client.change_membership(wire::ChangeMembershipRequest { members }).await?;
-    Ok("the members of the group are changed\n".to_owned())
+    let count = args.members.len();
+    let step = match count % 2 {
+        0 => {
+            format!(": {count} survive no more failures than {}, so this is only a step", count - 1)
+        }
+        _ => String::new(),
+    };
+    Ok(format!("the members of the group are changed{step}\n"))
 }
 
 fn table(status: &ClusterStatus) -> String {

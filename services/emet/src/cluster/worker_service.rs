@@ -1,14 +1,14 @@
 //! `emet worker-service`: the REST API of a cluster.
 
 use super::probe;
-use super::serving::{self, Stopping};
+use super::serving::{self, DrainArgs};
 use super::stores::RedisArgs;
 use super::{Managers, uri};
 use crate::access::AccessArgs;
 use crate::process;
 use anyhow::{Context, Result};
 use emet_api::grpc::{ChannelOptions, ComponentsClient, channel};
-use emet_config::HumanDuration;
+use emet_config::{HumanDuration, Release};
 use emet_routing::{RoutedWorkers, RoutingOptions, watch_routing};
 use emet_telemetry::metrics::list::{EXECUTORS, SHARD_MAP_VERSION, SHARDS_UNOWNED};
 use emet_worker_service::{AppState, Limits, router};
@@ -32,6 +32,8 @@ pub(crate) struct Args {
     /// Calls that may be under way to one executor; more are refused with 503.
     #[arg(long, env = "EMET_EXECUTOR_CALLS", default_value_t = 4096)]
     executor_calls: usize,
+    #[command(flatten)]
+    drain: DrainArgs,
     #[command(flatten)]
     redis: RedisArgs,
     #[command(flatten)]
@@ -78,14 +80,14 @@ async fn serve(args: &Args) -> Result<()> {
         readiness: Arc::new(readiness),
         metrics: metrics.clone(),
         auth: args.access.auth(address, redis.kv())?,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: Release::current().to_string(),
         limits: Limits::default(),
     };
     tracing::info!(
         "worker service is ready: http://{address} (API), http://{address}/docs (documentation)"
     );
     args.access.serve_metrics(metrics).await?;
-    let stopping = Stopping::new();
+    let stopping = args.drain.stopping();
     let served = tokio::spawn(serving::http(listener, router(state), stopping.clone()));
     process::stop_signal().await;
     tracing::info!("stopping");

@@ -30,7 +30,7 @@ pub(super) enum End {
     /// Another manager leads.
     Leader(String),
     /// The manager cannot be talked to, or does not lead.
-    Lost(String),
+    Lost(Status),
     /// The executor has left.
     Over,
 }
@@ -82,8 +82,12 @@ impl Beats {
 fn lost(status: &Status) -> End {
     match leader_of(status.metadata()) {
         Some(leader) => End::Leader(leader),
-        None => End::Lost(format!("{:?}: {}", status.code(), status.message())),
+        None => End::Lost(status.clone()),
     }
+}
+
+fn closed() -> Status {
+    Status::unavailable("the stream is closed")
 }
 
 impl Session<'_> {
@@ -111,7 +115,7 @@ impl Session<'_> {
                     To::Leave(wire::Leave {})
                 };
                 if !say(&outgoing, message).await {
-                    return End::Lost("the stream is closed".into());
+                    return End::Lost(closed());
                 }
             }
             let next = tokio::select! {
@@ -123,10 +127,12 @@ impl Session<'_> {
             };
             match next {
                 Next::Look => {}
-                Next::GiveUp => return End::Lost("heartbeats are not answered".into()),
+                Next::GiveUp => {
+                    return End::Lost(Status::deadline_exceeded("heartbeats are not answered"));
+                }
                 Next::Say(message) => {
                     if !say(&outgoing, message).await {
-                        return End::Lost("the stream is closed".into());
+                        return End::Lost(closed());
                     }
                 }
                 Next::Heard(Ok(Some(wire::ManagerMessage { kind: Some(kind) }))) => {
@@ -135,7 +141,7 @@ impl Session<'_> {
                 Next::Heard(Ok(Some(_))) => {}
                 Next::Heard(_) if told == Wish::Gone => return End::Over,
                 Next::Heard(Ok(None)) => {
-                    return End::Lost("the shard manager ended the stream".into());
+                    return End::Lost(Status::unavailable("the shard manager ended the stream"));
                 }
                 // A member that has handed everything over is forgotten by the leader.
                 Next::Heard(Err(status))
@@ -186,12 +192,13 @@ async fn open(
     outgoing: &mpsc::Sender<wire::ExecutorMessage>,
 ) -> Result<Streaming<wire::ManagerMessage>, End> {
     let options = ChannelOptions { connect: OPEN / 3, ..ChannelOptions::default() };
-    let channel = channel(manager, options).map_err(|e| End::Lost(e.to_string()))?;
+    let channel = channel(manager, options)
+        .map_err(|e| End::Lost(Status::invalid_argument(e.to_string())))?;
     let mut client = wire::shards_client::ShardsClient::new(channel);
     say(outgoing, To::Join(join)).await;
     let opened = tokio::time::timeout(OPEN, client.serve(ReceiverStream::new(messages))).await;
     match opened {
-        Err(_) => Err(End::Lost("no answer".into())),
+        Err(_) => Err(End::Lost(Status::deadline_exceeded("no answer"))),
         Ok(Err(status)) => Err(lost(&status)),
         Ok(Ok(response)) => Ok(response.into_inner()),
     }
