@@ -134,7 +134,7 @@ fn links() -> BTreeMap<String, DynamicLinkedInstance> {
     .into()
 }
 
-/// How long a call may take; the first one of a component, which waits until it is compiled.
+/// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Calls a function of a worker; false if it does not return a result soon.
 async fn try_call(server: &Server, worker: &WorkerId, function: &str, parameters: Value) -> bool {
