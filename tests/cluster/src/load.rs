@@ -1,10 +1,11 @@
 //! Clients that call until they are told to stop.
 
 use crate::history::{Call, History, Outcome};
-use crate::{Cluster, Failure};
+use crate::{Cluster, Failure, READY};
 use emet_api::{InvokeParameters, Target};
 use emet_client::Client;
 use emet_model::{ComponentId, IdempotencyKey, WorkerId};
+use emet_shard_map::RoutingTable;
 use serde_json::json;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -38,15 +39,24 @@ impl Default for LoadOptions {
 
 /// Clients at work.
 pub struct Load {
-    component: ComponentId,
+    workers: Vec<WorkerId>,
     began: Instant,
     stop: watch::Sender<bool>,
     clients: Vec<JoinHandle<Vec<Call>>>,
 }
 
-/// The worker of a client.
-fn worker_of(component: ComponentId, client: usize) -> WorkerId {
-    WorkerId::new(component, format!("counter-{client}"))
+/// The worker of a client, at the executor of its turn: so that every executor has workers, whatever
+/// their names hash to.
+fn worker_of(
+    cluster: &Cluster,
+    table: &RoutingTable,
+    component: ComponentId,
+    client: usize,
+) -> Result<WorkerId, Failure> {
+    let turn = client.checked_rem(cluster.executors.len()).ok_or("there is no executor")?;
+    let workers = (0..).map(|n| WorkerId::new(component, format!("counter-{client}-{n}")));
+    let mut here = workers.filter(|w| cluster.owner_in(table, w).is_ok_and(|owner| owner == turn));
+    here.next().ok_or_else(|| "an executor owns nothing".into())
 }
 
 impl Load {
@@ -54,15 +64,17 @@ impl Load {
     /// the worker services in turn.
     pub async fn start(cluster: &Cluster, options: &LoadOptions) -> Result<Self, Failure> {
         let component = cluster.upload("counter").await?;
+        let table = cluster.table().await?;
         let (stop, stopped) = watch::channel(false);
         let began = Instant::now();
-        let mut clients = Vec::new();
+        let (mut workers, mut clients) = (Vec::new(), Vec::new());
         for number in 0..options.clients {
+            let worker = worker_of(cluster, &table, component, number)?;
             let services = (0..cluster.services.len())
                 .map(|n| cluster.client((n + number) % cluster.services.len()));
             let client = One {
                 services: services.collect::<Result<_, _>>()?,
-                target: target(&worker_of(component, number)),
+                target: target(&worker),
                 number,
                 began,
                 options: options.clone(),
@@ -70,18 +82,31 @@ impl Load {
             // The worker is loaded, so that the load begins evenly.
             client.first().await?;
             clients.push(tokio::spawn(client.run(stopped.clone())));
+            workers.push(worker);
         }
-        Ok(Self { component, began, stop, clients })
+        Ok(Self { workers, began, stop, clients })
     }
 
-    /// The worker of a client.
-    pub fn worker(&self, client: usize) -> WorkerId {
-        worker_of(self.component, client)
-    }
-
-    /// The component of all workers.
-    pub fn component(&self) -> ComponentId {
-        self.component
+    /// The clients whose workers an executor owns, as soon as it owns some and nothing moves.
+    pub async fn clients_of(
+        &self,
+        cluster: &mut Cluster,
+        executor: usize,
+    ) -> Result<Vec<usize>, Failure> {
+        let started = Instant::now();
+        while started.elapsed() < READY {
+            // An executor that a busy machine kept from its heartbeats may own other workers now.
+            cluster.ready().await?;
+            let table = cluster.table().await?;
+            let owned = |worker| cluster.owner_in(&table, worker).is_ok_and(|o| o == executor);
+            let clients = self.workers.iter().zip(0..).filter(|(worker, _)| owned(worker));
+            let clients: Vec<usize> = clients.map(|(_, client)| client).collect();
+            if !clients.is_empty() {
+                return Ok(clients);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err("an executor owns no worker of a client".into())
     }
 
     /// The time on the clock of the history.

@@ -75,7 +75,7 @@ impl Server {
         if std::env::var("EMET_TEST_CLUSTER").is_ok_and(|mode| mode == "1") {
             return Self::start_cluster(arguments).await;
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = emet_test_servers::free_port();
         let client = Client::new(&format!("http://127.0.0.1:{port}"))?;
         let mut server = Self {
             data: tempfile::tempdir()?,
