@@ -83,6 +83,8 @@ pub struct Failed {
 /// What a failure meant.
 #[derive(Clone, Copy, Debug)]
 pub struct Effect {
+    /// All calls before it.
+    pub before: Figures,
     /// Calls to other workers.
     pub survivors: Figures,
     /// Calls to the workers that were hit.
@@ -93,6 +95,7 @@ pub struct Effect {
 
 impl std::fmt::Display for Effect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "before: {}", self.before)?;
         writeln!(f, "workers of survivors: {}", self.survivors)?;
         writeln!(f, "workers that were hit: {}", self.moved)?;
         write!(f, "last call of these answered {:.1?} after the failure", self.answered_again)
@@ -117,7 +120,9 @@ impl History {
             calls.max_by_key(|c| c.took()).map(|c| c.answered.saturating_sub(failure.from))
         });
         let answered_again = held_up.max()?;
-        Some(Effect { survivors: self.figures(|c| during(c) && !hit(c))?, moved, answered_again })
+        let before = self.figures(|c| c.answered < failure.from)?;
+        let survivors = self.figures(|c| during(c) && !hit(c))?;
+        Some(Effect { before, survivors, moved, answered_again })
     }
 
     /// Figures of the calls that fit; none if there are none.

@@ -30,7 +30,7 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self {
             clients: 24,
-            pause: Duration::from_millis(20),
+            pause: Duration::from_millis(100),
             attempt: Duration::from_secs(40),
             patience: Duration::from_secs(60),
         }

@@ -74,6 +74,8 @@ impl Cluster {
     fn new_service(&mut self) -> Result<Process, Failure> {
         let mut service = self.process("worker-service", self.services.len() + 1)?;
         self.introduce(&mut service);
+        // Said where it does not listen on loopback.
+        service.arguments(["--auth", "off"]);
         Ok(service)
     }
 

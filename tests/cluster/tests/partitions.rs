@@ -169,7 +169,7 @@ fn an_append_that_arrives_late_is_refused() {
 /// The leader is alone: the others elect another one, and it grants no leases any more.
 #[test]
 fn the_leader_is_cut_off_from_everything() {
-    on_hosts("the_leader_is_cut_off_from_everything", |mut trial| async move {
+    on_hosts("the_leader_is_cut_off_from_everything", |trial| async move {
         let leader = trial.cluster.leader().await?;
         let manager = trial.cluster.managers.get(leader).ok_or("no leader")?;
         let links = around(&trial.cluster, manager.host());
@@ -184,7 +184,7 @@ fn the_leader_is_cut_off_from_everything() {
 /// reach each other again, everything goes on.
 #[test]
 fn the_shard_managers_are_cut_off_from_each_other() {
-    on_hosts("the_shard_managers_are_cut_off_from_each_other", |mut trial| async move {
+    on_hosts("the_shard_managers_are_cut_off_from_each_other", |trial| async move {
         let managers = hosts(&trial.cluster, Role::Manager);
         let links: Vec<(Host, Host)> = managers
             .iter()
