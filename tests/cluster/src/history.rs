@@ -32,6 +32,17 @@ pub struct Call {
     pub outcome: Outcome,
 }
 
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { client, number, sent, attempts, .. } = self;
+        let took = self.took();
+        write!(
+            f,
+            "call {number} of client {client}, sent at {sent:.1?}, took {took:.1?} and {attempts} attempts"
+        )
+    }
+}
+
 impl Call {
     /// How long the client waited.
     pub fn took(&self) -> Duration {

@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const ADD: &str = "test:counter/api.{add}";
+const ADD_OF_ANOTHER: &str = "test:rpc-caller/api.{add}";
+/// Of so many clients one lets a worker call its counter.
+const CALLERS: usize = 4;
 
 /// What the clients do.
 #[derive(Clone, Debug)]
@@ -39,42 +42,66 @@ impl Default for LoadOptions {
 
 /// Clients at work.
 pub struct Load {
-    workers: Vec<WorkerId>,
+    /// The workers that the calls of each client go through.
+    workers: Vec<Vec<WorkerId>>,
+    counters: ComponentId,
     began: Instant,
     stop: watch::Sender<bool>,
     clients: Vec<JoinHandle<Vec<Call>>>,
 }
 
-/// The worker of a client, at the executor of its turn: so that every executor has workers, whatever
-/// their names hash to.
-fn worker_of(
-    cluster: &Cluster,
-    table: &RoutingTable,
-    component: ComponentId,
-    client: usize,
-) -> Result<WorkerId, Failure> {
-    let turn = client.checked_rem(cluster.executors.len()).ok_or("there is no executor")?;
-    let workers = (0..).map(|n| WorkerId::new(component, format!("counter-{client}-{n}")));
-    let mut here = workers.filter(|w| cluster.owner_in(table, w).is_ok_and(|owner| owner == turn));
-    here.next().ok_or_else(|| "an executor owns nothing".into())
+/// Where workers are made.
+struct Places<'a> {
+    cluster: &'a Cluster,
+    table: RoutingTable,
+    counters: ComponentId,
+    callers: ComponentId,
+}
+
+impl Places<'_> {
+    /// A worker of a client, at the executor whose turn it is: so that every executor has workers,
+    /// whatever their names hash to.
+    fn worker(
+        &self,
+        component: ComponentId,
+        client: usize,
+        turn: usize,
+    ) -> Result<WorkerId, Failure> {
+        let executors = self.cluster.executors.len();
+        let turn = turn.checked_rem(executors).ok_or("there is no executor")?;
+        let workers = (0..).map(|n| WorkerId::new(component, format!("{client}-{n}")));
+        let here = |w: &WorkerId| self.cluster.owner_in(&self.table, w).is_ok_and(|o| o == turn);
+        let mut workers = workers.filter(here);
+        workers.next().ok_or_else(|| "an executor owns nothing".into())
+    }
+
+    /// The counter of a client, after the worker that calls it, on another executor if there is one.
+    fn workers(&self, client: usize) -> Result<Vec<WorkerId>, Failure> {
+        let counter = self.worker(self.counters, client, client)?;
+        if !client.is_multiple_of(CALLERS) {
+            return Ok(vec![counter]);
+        }
+        Ok(vec![self.worker(self.callers, client, client + 1)?, counter])
+    }
 }
 
 impl Load {
-    /// Uploads the counter, makes a worker for every client, and lets the clients begin. They take
-    /// the worker services in turn.
+    /// Makes a counter for every client, some of which are called by other workers, and lets the
+    /// clients begin. They take the worker services in turn.
     pub async fn start(cluster: &Cluster, options: &LoadOptions) -> Result<Self, Failure> {
-        let component = cluster.upload("counter").await?;
-        let table = cluster.table().await?;
+        let (counters, callers) =
+            (cluster.upload("counter").await?, cluster.upload("rpc-caller").await?);
+        let places = Places { cluster, table: cluster.table().await?, counters, callers };
         let (stop, stopped) = watch::channel(false);
         let began = Instant::now();
         let (mut workers, mut clients) = (Vec::new(), Vec::new());
         for number in 0..options.clients {
-            let worker = worker_of(cluster, &table, component, number)?;
+            let path = places.workers(number)?;
             let services = (0..cluster.services.len())
                 .map(|n| cluster.client((n + number) % cluster.services.len()));
             let client = One {
                 services: services.collect::<Result<_, _>>()?,
-                target: target(&worker),
+                path: path.clone(),
                 number,
                 began,
                 options: options.clone(),
@@ -82,12 +109,17 @@ impl Load {
             // The worker is loaded, so that the load begins evenly.
             client.first().await?;
             clients.push(tokio::spawn(client.run(stopped.clone())));
-            workers.push(worker);
+            workers.push(path);
         }
-        Ok(Self { workers, began, stop, clients })
+        Ok(Self { workers, counters, began, stop, clients })
     }
 
-    /// The clients whose workers an executor owns, as soon as it owns some and nothing moves.
+    /// The component of the counters.
+    pub fn counters(&self) -> ComponentId {
+        self.counters
+    }
+
+    /// The clients of whose workers an executor owns one, as soon as there are some and nothing moves.
     pub async fn clients_of(
         &self,
         cluster: &mut Cluster,
@@ -99,7 +131,7 @@ impl Load {
             cluster.ready().await?;
             let table = cluster.table().await?;
             let owned = |worker| cluster.owner_in(&table, worker).is_ok_and(|o| o == executor);
-            let clients = self.workers.iter().zip(0..).filter(|(worker, _)| owned(worker));
+            let clients = self.workers.iter().zip(0..).filter(|(path, _)| path.iter().any(owned));
             let clients: Vec<usize> = clients.map(|(_, client)| client).collect();
             if !clients.is_empty() {
                 return Ok(clients);
@@ -132,7 +164,8 @@ fn target(worker: &WorkerId) -> Target {
 /// One client.
 struct One {
     services: Vec<Client>,
-    target: Target,
+    /// Its counter, or a worker that calls it and then the counter.
+    path: Vec<WorkerId>,
     number: usize,
     began: Instant,
     options: LoadOptions,
@@ -171,12 +204,24 @@ impl One {
         calls
     }
 
+    fn call(&self, add: u64, key: &str) -> Option<(Target, emet_client::Call)> {
+        let (function, parameters) = match self.path.as_slice() {
+            [_, counter] => (ADD_OF_ANOTHER, vec![json!(counter.urn()), json!(add)]),
+            _ => (ADD, vec![json!(add)]),
+        };
+        let call = emet_client::Call {
+            function: function.to_owned(),
+            parameters: InvokeParameters::Json(parameters),
+            idempotency_key: Some(IdempotencyKey(key.to_owned())),
+        };
+        Some((target(self.path.first()?), call))
+    }
+
     /// Sends a call, and again under the same key, to the other services too, until it is answered.
     async fn attempts(&self, add: u64, key: &str) -> (Outcome, u32) {
-        let call = emet_client::Call {
-            function: ADD.to_owned(),
-            parameters: InvokeParameters::Json(vec![json!(add)]),
-            idempotency_key: Some(IdempotencyKey(key.to_owned())),
+        let (target, call) = match self.call(add, key) {
+            Some(call) => call,
+            None => return (Outcome::GaveUp("there is no worker".to_owned()), 0),
         };
         let started = Instant::now();
         let mut why = String::new();
@@ -186,13 +231,14 @@ impl One {
             }
             match tokio::time::timeout(
                 self.options.attempt,
-                client.invoke_and_await(&self.target, &call),
+                client.invoke_and_await(&target, &call),
             )
             .await
             {
                 Ok(Ok(typed)) => {
                     let value = serde_json::to_value(&typed).unwrap_or_default();
-                    return match value.pointer("/value/0").and_then(serde_json::Value::as_u64) {
+                    let sum = value.pointer("/value/0/ok").or_else(|| value.pointer("/value/0"));
+                    return match sum.and_then(serde_json::Value::as_u64) {
                         Some(sum) => (Outcome::Sum(sum), attempt),
                         None => (Outcome::GaveUp(format!("not a sum: {value}")), attempt),
                     };

@@ -68,6 +68,9 @@ impl Trial {
         let history = self.load.finish().await?;
         let figures = history.figures(|_| true).ok_or("no call was made")?;
         println!("{}: {figures}", self.name);
+        if let Some(slowest) = history.calls.iter().max_by_key(|call| call.took()) {
+            println!("{}: slowest: {slowest}", self.name);
+        }
         let violations = history.violations();
         if violations.is_empty() {
             return Ok((history, self.cluster));

@@ -2,10 +2,17 @@
 //! of every call: none lost, none doubled, none that hangs (docs/operations/cluster.md).
 
 use emet_api::cluster::ClusterStatus;
+use emet_api::{InvokeParameters, Target};
+use emet_model::{IdempotencyKey, WorkerId, WorkerStatus};
 use emet_test_cluster::{Clock, Failure, Options, Process, Trial};
 use rand::RngExt;
 use rand::seq::{IndexedRandom, SliceRandom};
+use serde_json::json;
 use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Longest time until a worker whose time has come goes on.
+const WAKES: Duration = Duration::from_secs(60);
 
 /// SIGKILL of an executor: its workers answer again after about a lease time, the others do not
 /// notice.
@@ -191,29 +198,68 @@ fn recover(trial: &mut Trial, place: usize, killed: bool) -> Result<(), Failure>
 }
 
 /// The wall clocks of processes jump, forth and back: leases and timeouts do not depend on them.
+/// What does is told: a worker that sleeps until a time wakes when the clocks say so.
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_jump() -> Result<(), Failure> {
     let mut trial = Trial::start("clocks_jump", Options::default()).await?;
-    let mut clocks = Vec::new();
-    for place in 0..trial.cluster.processes().count() {
-        let process = trial.cluster.processes_mut().nth(place).ok_or("no such process")?;
-        clocks.push(Clock::of(process)?);
-        process.terminate(Duration::from_secs(60)).await?;
-        process.start()?;
-        trial.cluster.ready().await?;
-    }
+    let clocks = give_clocks(&mut trial).await?;
     let before = trial.cluster.status().await?;
     for _ in 0..4 {
         for clock in &clocks {
-            let seconds = trial.random.random_range(-7200..7200);
+            let seconds = trial.random.random_range(-3000..3000);
             clock.jump(&format!("{seconds:+}s"))?;
         }
         trial.calm().await;
     }
-    trial.cluster.ready().await?;
+    let sleeper = sleep_for_hours(&trial, 12).await?;
+    clocks.iter().try_for_each(|clock| clock.jump("+13h"))?;
+    tokio::time::timeout(WAKES, sleeper).await.map_err(|_| "the sleeper does not wake")???;
     let after = trial.cluster.status().await?;
     let ids =
         |status: &ClusterStatus| status.executors.iter().map(|e| e.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&before), ids(&after), "no executor lost its lease");
     trial.finish().await.map(drop)
+}
+
+/// Starts every process again, with a clock of its own.
+async fn give_clocks(trial: &mut Trial) -> Result<Vec<Clock>, Failure> {
+    let mut clocks = Vec::new();
+    for process in trial.cluster.processes_mut() {
+        clocks.push(Clock::of(process)?);
+    }
+    for place in 0..clocks.len() {
+        let process = trial.cluster.processes_mut().nth(place).ok_or("no such process")?;
+        process.terminate(Duration::from_secs(60)).await?;
+        process.start()?;
+        trial.cluster.ready().await?;
+    }
+    Ok(clocks)
+}
+
+/// Calls a worker that sleeps, and returns when it does.
+async fn sleep_for_hours(
+    trial: &Trial,
+    hours: u64,
+) -> Result<JoinHandle<Result<(), Failure>>, Failure> {
+    let worker = WorkerId::new(trial.load.counters(), "sleeper");
+    let target =
+        Target { component_id: worker.component_id, worker_name: Some(worker.worker_name.clone()) };
+    let call = emet_client::Call {
+        function: "test:counter/api.{slow-add}".into(),
+        parameters: InvokeParameters::Json(vec![json!(1), json!(hours * 3_600_000)]),
+        idempotency_key: Some(IdempotencyKey("sleep".into())),
+    };
+    let (client, watcher) = (trial.cluster.client(0)?, trial.cluster.client(1)?);
+    let sleeper = tokio::spawn(async move {
+        client.invoke_and_await(&target, &call).await?;
+        Ok(())
+    });
+    let started = std::time::Instant::now();
+    while watcher.worker(&worker).await.map(|w| w.status).ok() != Some(WorkerStatus::Suspended) {
+        if started.elapsed() > WAKES {
+            return Err("the sleeper is not suspended".into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(sleeper)
 }
