@@ -49,8 +49,12 @@ pub struct Options {
     pub services: usize,
     /// Lease of an executor.
     pub lease: Duration,
+    /// Further arguments of every process but the stores.
+    pub arguments: Vec<String>,
     /// Further arguments of every executor.
     pub executor_arguments: Vec<String>,
+    /// Further arguments of every worker service.
+    pub service_arguments: Vec<String>,
     /// Whether every process has a host of its own; only in a test that runs
     /// [`emet_test_servers::isolated`].
     pub network: bool,
@@ -63,7 +67,9 @@ impl Default for Options {
             executors: 3,
             services: 2,
             lease: Duration::from_secs(1),
+            arguments: Vec::new(),
             executor_arguments: Vec::new(),
+            service_arguments: Vec::new(),
             network: false,
         }
     }

@@ -15,8 +15,11 @@ pub(crate) async fn lay_out(
     let stores = move || (RedisServer::start_on(&redis_host, &[]), S3Server::start_on(&s3_host));
     let (redis, s3) = tokio::task::spawn_blocking(stores).await?;
     let binary = binary()?;
-    let components =
+    let mut components =
         Process::new(&binary, directory.path(), "component-service", 1, host(&mut network));
+    components.arguments(["--redis", &redis.url()]);
+    components.arguments(options.arguments.iter().map(String::as_str));
+    s3.environment().for_each(|(name, value)| components.environment(name, &value));
     let mut cluster = Cluster {
         _turn: turn,
         directory,
@@ -29,8 +32,6 @@ pub(crate) async fn lay_out(
         components,
         services: Vec::new(),
     };
-    cluster.components.arguments(["--redis", &cluster.redis.url()]);
-    cluster.s3.environment().for_each(|(name, value)| cluster.components.environment(name, &value));
     for _ in 0..cluster.options.managers {
         let manager = cluster.new_manager()?;
         cluster.managers.push(manager);
@@ -57,7 +58,9 @@ pub(crate) fn peers<'a>(managers: impl Iterator<Item = (&'a Process, usize)>) ->
 impl Cluster {
     fn process(&mut self, role: &str, number: usize) -> Result<Process, Failure> {
         let host = host(&mut self.network);
-        Ok(Process::new(&binary()?, self.directory.path(), role, number, host))
+        let mut process = Process::new(&binary()?, self.directory.path(), role, number, host);
+        process.arguments(self.options.arguments.iter().map(String::as_str));
+        Ok(process)
     }
 
     /// A shard manager that knows nobody yet.
@@ -74,8 +77,11 @@ impl Cluster {
     fn new_service(&mut self) -> Result<Process, Failure> {
         let mut service = self.process("worker-service", self.services.len() + 1)?;
         self.introduce(&mut service);
-        // Said where it does not listen on loopback.
-        service.arguments(["--auth", "off"]);
+        service.arguments(self.options.service_arguments.iter().map(String::as_str));
+        if self.network.is_some() {
+            // Has to be said where it does not listen on loopback.
+            service.arguments(["--auth", "off"]);
+        }
         Ok(service)
     }
 

@@ -3,6 +3,7 @@
 use crate::host::Host;
 use crate::process::{Process, find};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// An S3 server that keeps objects as files, with one bucket.
@@ -62,6 +63,12 @@ impl S3Server {
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Where the objects of its bucket are, as files named after them.
+    #[must_use]
+    pub fn objects(&self) -> PathBuf {
+        self.directory.path().join("data").join(Self::BUCKET)
     }
 
     /// What a process has in its environment that is to use it.
