@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The wall clock of a process, which can jump while the process runs. Its monotonic clock goes on
 /// as on a real machine, whose administrator or NTP daemon has set the time.
 ///
-/// It is libfaketime, which `make setup-stores` puts into `target/tools`.
+/// It is libfaketime, which `make setup-cluster` puts into `target/tools`.
 pub struct Clock {
     file: PathBuf,
 }
@@ -20,7 +20,7 @@ impl Clock {
         let library = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../target/tools/lib/libfaketime.so.1")
             .canonicalize()
-            .map_err(|e| format!("libfaketime is missing ({e}): run `make setup-stores`"))?;
+            .map_err(|e| format!("libfaketime is missing ({e}): run `make setup-cluster`"))?;
         let clock = Self { file: process.clock_file() };
         clock.jump("+0")?;
         process.environment("LD_PRELOAD", &library.display().to_string());

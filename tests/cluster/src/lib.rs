@@ -97,7 +97,7 @@ pub struct Cluster {
 }
 
 /// The `emet` binary beside the program; tests are one directory below.
-fn binary() -> Result<PathBuf, Failure> {
+pub fn binary() -> Result<PathBuf, Failure> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or("no directory of binaries")?;
     let below = beside.ends_with("deps").then(|| beside.parent()).flatten();

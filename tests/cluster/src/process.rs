@@ -81,7 +81,7 @@ impl Process {
     }
 
     /// Its directory.
-    pub(crate) fn data(&self) -> String {
+    pub fn data(&self) -> String {
         self.directory.join(&self.name).display().to_string()
     }
 

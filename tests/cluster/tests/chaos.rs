@@ -107,6 +107,23 @@ async fn redis_restarts() -> Result<(), Failure> {
     trial.finish().await.map(drop)
 }
 
+/// Redis has no memory left for a while: what cannot be recorded is refused or waits, and nothing of it
+/// takes effect twice when it is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_full_for_a_while() -> Result<(), Failure> {
+    let mut trial = Trial::start("redis_is_full_for_a_while", Options::default()).await?;
+    for _ in 0..2 {
+        assert_eq!(trial.cluster.redis.command("CONFIG SET maxmemory 1mb"), "+OK");
+        let full = Duration::from_millis(trial.random.random_range(200..2000));
+        tokio::time::sleep(full).await;
+        assert_eq!(trial.cluster.redis.command("CONFIG SET maxmemory 0"), "+OK");
+        trial.calm().await;
+    }
+    let info = trial.cluster.redis.command("INFO errorstats");
+    assert!(info.contains("errorstat_OOM"), "it did refuse something: {info}");
+    trial.finish().await.map(drop)
+}
+
 /// Without S3 workers that are loaded go on, and so does everything when it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn s3_is_gone_for_a_while() -> Result<(), Failure> {
