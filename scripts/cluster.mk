@@ -1,11 +1,19 @@
 # Tests on a cluster of real processes. Included by the top Makefile.
+CLUSTER_TESTS = --test chaos --test managers --test partitions --test placement --test redis_settings
+E2E_TESTS = $(patsubst tests/e2e/tests/%.rs,--test %,$(wildcard tests/e2e/tests/*.rs))
 
-.PHONY: test-cluster bench-cluster
+.PHONY: setup-cluster test-chaos test-cluster bench-cluster
 
-test-cluster: build setup-stores ## A cluster of processes: placement, chaos, and the tests of `emet server`
-	$(CARGO) test --workspace --test chaos --test placement -- --nocapture
-	EMET_TEST_CLUSTER=1 $(CARGO) test --workspace $(patsubst tests/e2e/tests/%.rs,--test %,$(wildcard tests/e2e/tests/*.rs))
+setup-cluster: setup-stores ## What tests of clusters need: Redis, an S3 server, libfaketime, into target/tools
+	@scripts/setup-faketime.sh
 
+test-chaos: build setup-cluster ## A cluster of processes that are killed, stopped, cut off and replaced
+	$(CARGO) test --workspace --no-fail-fast $(CLUSTER_TESTS) -- --nocapture
+
+test-cluster: test-chaos ## The same, and all tests of `emet server` on clusters
+	EMET_TEST_CLUSTER=1 $(CARGO) test --workspace --no-fail-fast $(E2E_TESTS)
+
+# Redis and the S3 server keep their data in TMPDIR: on the disk that the others are measured on.
 bench-cluster: setup setup-stores ## A cluster with 1, 2 and 3 executors beside `emet server` and Redis itself
 	$(CARGO) build --release --workspace --bin emet --bin emet-bench
-	$(TARGET_DIR)/release/emet-bench --only cluster $(BENCH_ARGS)
+	TMPDIR=$(abspath target) $(TARGET_DIR)/release/emet-bench --only cluster $(BENCH_ARGS)

@@ -14,9 +14,16 @@ pub(crate) struct Peers {
     channels: ChannelOptions,
     /// Calls that may be under way to one executor.
     limit: usize,
-    remote: Mutex<HashMap<ExecutorId, Peer>>,
+    remote: Mutex<Remote>,
     /// The executor of this process.
     local: OnceLock<(ExecutorId, Weak<dyn Workers>)>,
+}
+
+#[derive(Default)]
+struct Remote {
+    /// Version of the newest table that was looked at.
+    version: u64,
+    peers: HashMap<ExecutorId, Peer>,
 }
 
 #[derive(Clone)]
@@ -63,11 +70,15 @@ impl Peers {
 
     fn remote(&self, member: &Member, table: &RoutingTable) -> Result<Peer, WorkerError> {
         let mut remote = self.remote.lock();
-        if let Some(peer) = remote.get(&member.executor) {
+        if table.version > remote.version {
+            // Those that have gone are forgotten at once: one that comes back was cut off, and so
+            // are the connections to it, which would only notice later.
+            remote.version = table.version;
+            remote.peers.retain(|id, _| table.members.iter().any(|m| m.executor == *id));
+        }
+        if let Some(peer) = remote.peers.get(&member.executor) {
             return Ok(peer.clone());
         }
-        // Those that have gone are forgotten when somebody new comes.
-        remote.retain(|id, _| table.members.iter().any(|m| m.executor == *id));
         let channel = channel(&member.address, self.channels);
         let channel = channel.map_err(|e| {
             WorkerError::unknown(format!("the address of an executor is no URI: {e}"))
@@ -76,7 +87,7 @@ impl Peers {
             client: Arc::new(WorkersClient::new(channel)),
             places: Arc::new(Semaphore::new(self.limit)),
         };
-        remote.insert(member.executor, peer.clone());
+        remote.peers.insert(member.executor, peer.clone());
         Ok(peer)
     }
 }

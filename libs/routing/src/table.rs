@@ -15,6 +15,15 @@ const NEXT_MANAGER: Duration = Duration::from_millis(100);
 /// Longest time that a shard manager may take to send its first table.
 const FIRST: Duration = Duration::from_secs(3);
 
+/// How connections for the table behave. A shard manager that hangs is given up sooner than others
+/// are: without news of moves every call to a worker that moved would wait for it, and asking the next
+/// one costs nothing.
+const CHANNEL: ChannelOptions = ChannelOptions {
+    connect: Duration::from_secs(1),
+    keep_alive: Duration::from_millis(500),
+    keep_alive_timeout: Duration::from_secs(1),
+};
+
 /// Keeps a copy of the routing table up to date, from whichever shard manager answers. The table
 /// is empty, with version 0, until the first one has. Ends when nobody holds the receiver.
 pub fn watch_routing(managers: Vec<String>) -> watch::Receiver<Arc<RoutingTable>> {
@@ -43,8 +52,7 @@ pub fn fixed(table: RoutingTable) -> watch::Receiver<Arc<RoutingTable>> {
 }
 
 async fn follow(manager: &str, sender: &watch::Sender<Arc<RoutingTable>>) -> Result<(), Status> {
-    let channel = channel(manager, ChannelOptions::default())
-        .map_err(|e| Status::invalid_argument(e.to_string()))?;
+    let channel = channel(manager, CHANNEL).map_err(|e| Status::invalid_argument(e.to_string()))?;
     let mut client = wire::shards_client::ShardsClient::new(channel);
     let late = |_| Status::deadline_exceeded("no answer");
     let opened =

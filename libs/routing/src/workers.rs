@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use emet_api::{
     Awaited, Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget,
-    Target, WorkerEvents, WorkerPage, Workers,
+    Target, Verification, WorkerEvents, WorkerPage, Workers,
 };
 use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
@@ -197,6 +197,14 @@ impl Workers for RoutedWorkers {
         self.route(&worker, Repeat::No, |w| {
             let worker = worker.clone();
             async move { w.revert(worker, target).await }
+        })
+        .await
+    }
+
+    async fn verify(&self, worker: WorkerId) -> Result<Verification, WorkerError> {
+        self.route(&worker, Repeat::Yes, |w| {
+            let worker = worker.clone();
+            async move { w.verify(worker).await }
         })
         .await
     }

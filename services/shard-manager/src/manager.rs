@@ -139,7 +139,18 @@ impl Manager {
 
     /// Whether this member leads.
     pub fn leads(&self) -> bool {
-        self.raft.metrics().borrow().current_leader == Some(self.id)
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.running_state.is_ok() && metrics.current_leader == Some(self.id)
+    }
+
+    /// Resolves, with the reason, when this member cannot take part any more: its files cannot be
+    /// written, or the consensus library failed. It may be started again.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        let failed = metrics.wait_for(|m| m.running_state.is_err()).await;
+        let reason = failed.ok().and_then(|m| m.running_state.clone().err());
+        reason.map_or_else(|| "the consensus library has ended".to_owned(), |r| r.to_string())
     }
 
     /// Whether this member belongs to a group that has a leader, and has applied everything that

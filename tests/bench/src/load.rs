@@ -13,11 +13,6 @@ pub(crate) struct Load {
     pub(crate) times: Samples,
 }
 
-/// A port that nobody uses.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// Waits until somebody listens on a port.
 pub(crate) async fn wait_for_port(port: u16) -> Result<()> {
     let started = Instant::now();

@@ -4,6 +4,7 @@
 //! Absolute values move with the machine and what else it does; the ratios are what counts.
 
 mod cases;
+mod cpu;
 mod guest;
 mod http;
 mod load;

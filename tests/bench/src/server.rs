@@ -1,9 +1,9 @@
 //! The `emet server` that is measured: a process on a free port, with data that outlive it.
 
-use crate::load;
 use anyhow::{Context, Result, bail};
 use emet_client::{Client, Upload};
 use emet_model::{ComponentId, WorkerId};
+use emet_test_servers::free_port;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn binary() -> Result<PathBuf> {
 impl Server {
     /// Starts a server on an empty data directory below the one given.
     pub(crate) async fn start(work: &Path, arguments: &[&str]) -> Result<Self> {
-        let port = load::free_port()?;
+        let port = free_port();
         let mut server = Self {
             data: tempfile::tempdir_in(work)?,
             child: None,

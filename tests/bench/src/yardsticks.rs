@@ -5,6 +5,7 @@ use crate::samples::Samples;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::routing::post;
+use emet_test_servers::free_port;
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub(crate) async fn serve(port: u16) -> Result<()> {
 impl Hello {
     /// Starts it.
     pub(crate) async fn start() -> Result<Self> {
-        let port = load::free_port()?;
+        let port = free_port();
         let child = Command::new(std::env::current_exe()?)
             .args(["hello", &port.to_string()])
             .stdout(Stdio::null())

@@ -32,6 +32,17 @@ pub struct Call {
     pub outcome: Outcome,
 }
 
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { client, number, sent, attempts, .. } = self;
+        let took = self.took();
+        write!(
+            f,
+            "call {number} of client {client}, sent at {sent:.1?}, took {took:.1?} and {attempts} attempts"
+        )
+    }
+}
+
 impl Call {
     /// How long the client waited.
     pub fn took(&self) -> Duration {
@@ -69,11 +80,60 @@ impl std::fmt::Display for Figures {
     }
 }
 
+/// A failure, and the time in which it is looked at.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// The clients whose workers it hit.
+    pub clients: Vec<usize>,
+    /// When it began, since the load did.
+    pub from: Duration,
+    /// Calls that were sent later have nothing to do with it.
+    pub until: Duration,
+}
+
+/// What a failure meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Effect {
+    /// All calls before it.
+    pub before: Figures,
+    /// Calls to other workers.
+    pub survivors: Figures,
+    /// Calls to the workers that were hit.
+    pub moved: Figures,
+    /// From the failure until the last call that it held up was answered.
+    pub answered_again: Duration,
+}
+
+impl std::fmt::Display for Effect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "before: {}", self.before)?;
+        writeln!(f, "workers of survivors: {}", self.survivors)?;
+        writeln!(f, "workers that were hit: {}", self.moved)?;
+        write!(f, "last call of these answered {:.1?} after the failure", self.answered_again)
+    }
+}
+
 impl History {
     /// Every violation of what was promised: a call that was not answered, or whose answer is not
     /// the sum of just the calls before it.
     pub fn violations(&self) -> Vec<String> {
         self.calls.iter().filter_map(violation).collect()
+    }
+
+    /// What a failure meant to the callers of the workers that it hit, and to the others.
+    pub fn effect(&self, failure: &Failed) -> Option<Effect> {
+        let hit = |c: &Call| failure.clients.contains(&c.client);
+        let during = |c: &Call| c.answered >= failure.from && c.sent <= failure.until;
+        let moved = self.figures(|c| during(c) && hit(c))?;
+        // Of each client the call that waited longest is the one that the failure held up.
+        let held_up = failure.clients.iter().filter_map(|client| {
+            let calls = self.calls.iter().filter(|c| c.client == *client && during(c));
+            calls.max_by_key(|c| c.took()).map(|c| c.answered.saturating_sub(failure.from))
+        });
+        let answered_again = held_up.max()?;
+        let before = self.figures(|c| c.answered < failure.from)?;
+        let survivors = self.figures(|c| during(c) && !hit(c))?;
+        Some(Effect { before, survivors, moved, answered_again })
     }
 
     /// Figures of the calls that fit; none if there are none.
@@ -150,5 +210,21 @@ mod tests {
         let figures = history.figures(|c| c.number <= 50).unwrap();
         assert_eq!((figures.calls, figures.longest), (50, Duration::from_millis(50)));
         assert!(history.figures(|_| false).is_none());
+    }
+
+    #[test]
+    fn the_effect_of_a_failure_is_what_it_held_up() {
+        let ms = Duration::from_millis;
+        let at = |client, sent, answered| Call {
+            client,
+            sent: ms(sent),
+            answered: ms(answered),
+            ..call(1, Outcome::Sum(1))
+        };
+        let calls = vec![at(0, 90, 99), at(0, 95, 400), at(0, 450, 460), at(1, 150, 160)];
+        let failure = Failed { clients: vec![0], from: ms(100), until: ms(500) };
+        let effect = History { calls }.effect(&failure).unwrap();
+        assert_eq!((effect.survivors.calls, effect.moved.calls), (1, 2));
+        assert_eq!(effect.answered_again, ms(300));
     }
 }

@@ -1,14 +1,19 @@
 //! A cluster of real processes for tests: Redis, an S3 server, shard managers, executors, a
-//! component service and worker services, each on a free port of loopback, with data that outlives
-//! them, so that any of them can be killed, stopped and started again.
+//! component service and worker services, with data that outlives them, so that any of them can be
+//! killed, stopped and started again. They share loopback, or have a host each, whose links can be cut.
 
+mod clock;
 mod history;
 mod load;
 mod process;
+mod setup;
+mod trial;
 
-pub use history::{Call, Figures, History, Outcome};
+pub use clock::Clock;
+pub use history::{Call, Effect, Failed, Figures, History, Outcome};
 pub use load::{Load, LoadOptions};
 pub use process::Process;
+pub use trial::{Trial, Victim};
 
 use emet_api::cluster::ClusterStatus;
 use emet_api::grpc::proto::shards as wire;
@@ -17,8 +22,9 @@ use emet_api::grpc::{ChannelOptions, channel};
 use emet_client::{Client, Upload};
 use emet_model::{ComponentId, WorkerId};
 use emet_shard_map::{RoutingTable, shard_of};
-use emet_test_servers::{RedisServer, S3Server};
+use emet_test_servers::{Network, RedisServer, S3Server};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -43,8 +49,15 @@ pub struct Options {
     pub services: usize,
     /// Lease of an executor.
     pub lease: Duration,
+    /// Further arguments of every process but the stores.
+    pub arguments: Vec<String>,
     /// Further arguments of every executor.
     pub executor_arguments: Vec<String>,
+    /// Further arguments of every worker service.
+    pub service_arguments: Vec<String>,
+    /// Whether every process has a host of its own; only in a test that runs
+    /// [`emet_test_servers::isolated`].
+    pub network: bool,
 }
 
 impl Default for Options {
@@ -54,7 +67,10 @@ impl Default for Options {
             executors: 3,
             services: 2,
             lease: Duration::from_secs(1),
+            arguments: Vec::new(),
             executor_arguments: Vec::new(),
+            service_arguments: Vec::new(),
+            network: false,
         }
     }
 }
@@ -64,6 +80,8 @@ pub struct Cluster {
     _turn: SemaphorePermit<'static>,
     directory: TempDir,
     options: Options,
+    /// The hosts' network, if they have one.
+    pub network: Option<Network>,
     /// The store of logs and keys.
     pub redis: RedisServer,
     /// The store of objects.
@@ -79,7 +97,7 @@ pub struct Cluster {
 }
 
 /// The `emet` binary beside the program; tests are one directory below.
-fn binary() -> Result<PathBuf, Failure> {
+pub fn binary() -> Result<PathBuf, Failure> {
     let program = std::env::current_exe()?;
     let beside = program.parent().ok_or("no directory of binaries")?;
     let below = beside.ends_with("deps").then(|| beside.parent()).flatten();
@@ -104,60 +122,9 @@ impl Cluster {
     /// Starts a cluster and waits until every shard has an owner.
     pub async fn start(options: Options) -> Result<Self, Failure> {
         let turn = CLUSTERS.acquire().await?;
-        let directory = tempfile::tempdir()?;
-        let (redis, s3) =
-            tokio::task::spawn_blocking(|| (RedisServer::start(), S3Server::start())).await?;
-        let binary = binary()?;
-        let role =
-            |role: &str, number: usize| Process::new(&binary, directory.path(), role, number);
-        let mut managers = (1..=options.managers)
-            .map(|n| role("shard-manager", n))
-            .collect::<Result<Vec<_>, _>>()?;
-        let peers = managers.iter().zip(1..).map(|(m, id)| format!("{id}={}", m.address()));
-        let peers = peers.collect::<Vec<_>>().join(",");
-        for (manager, id) in managers.iter_mut().zip(1..) {
-            manager.arguments(["--id", &id.to_string(), "--peers", &peers]);
-            manager.arguments(["--lease", &options.lease.as_secs_f64().to_string()]);
-            let data = manager.data();
-            manager.arguments(["--data-dir", &data]);
-        }
-        let mut components = role("component-service", 1)?;
-        components.arguments(["--redis", &redis.url()]);
-        for (name, value) in s3_environment(&s3) {
-            components.environment(name, &value);
-        }
-        let mut services = (1..=options.services)
-            .map(|n| role("worker-service", n))
-            .collect::<Result<Vec<_>, _>>()?;
-        for service in &mut services {
-            service.arguments([
-                "--component-service",
-                &components.address(),
-                "--redis",
-                &redis.url(),
-            ]);
-            for manager in &managers {
-                service.arguments(["--shard-manager", &manager.address()]);
-            }
-        }
-        let executors = Vec::new();
-        let mut cluster = Self {
-            _turn: turn,
-            directory,
-            options,
-            redis,
-            s3,
-            managers,
-            executors,
-            components,
-            services,
-        };
-        for process in cluster
-            .managers
-            .iter_mut()
-            .chain([&mut cluster.components])
-            .chain(&mut cluster.services)
-        {
+        let mut cluster = setup::lay_out(turn, options).await?;
+        let others = cluster.managers.iter_mut().chain([&mut cluster.components]);
+        for process in others.chain(&mut cluster.services) {
             process.start()?;
         }
         for _ in 0..cluster.options.executors {
@@ -169,29 +136,36 @@ impl Cluster {
 
     /// Starts one more executor, and gives its place among them.
     pub fn add_executor(&mut self) -> Result<usize, Failure> {
-        let number = self.executors.len() + 1;
-        let mut executor =
-            Process::new(&binary()?, self.directory.path(), "worker-executor", number)?;
-        executor.arguments([
-            "--component-service",
-            &self.components.address(),
-            "--redis",
-            &self.redis.url(),
-        ]);
-        for manager in &self.managers {
-            executor.arguments(["--shard-manager", &manager.address()]);
-        }
-        let data = executor.data();
-        executor.arguments(["--work-dir", &data, "--network-private"]);
-        for argument in &self.options.executor_arguments {
-            executor.arguments([argument.as_str()]);
-        }
-        for (name, value) in s3_environment(&self.s3) {
-            executor.environment(name, &value);
-        }
+        let mut executor = self.new_executor()?;
         executor.start()?;
         self.executors.push(executor);
-        Ok(number - 1)
+        Ok(self.executors.len() - 1)
+    }
+
+    /// Starts a shard manager that belongs to no group yet, and gives its place among them. Its
+    /// number is one more than that.
+    pub fn add_manager(&mut self) -> Result<usize, Failure> {
+        let mut manager = self.new_manager()?;
+        let peers = setup::peers(self.managers.iter().chain([&manager]).zip(1..).skip(1));
+        manager.arguments(["--peers", &peers]);
+        manager.start()?;
+        self.managers.push(manager);
+        Ok(self.managers.len() - 1)
+    }
+
+    /// Runs `emet cluster`, with the addresses of all shard managers, to its end.
+    pub fn command(&self, arguments: &[&str]) -> Result<Output, Failure> {
+        let mut command = Command::new(binary()?);
+        command.arg("cluster").args(arguments);
+        for manager in &self.managers {
+            command.args(["--shard-manager", &manager.address()]);
+        }
+        Ok(command.output()?)
+    }
+
+    /// The lease of an executor.
+    pub fn lease(&self) -> Duration {
+        self.options.lease
     }
 
     /// Waits until all running executors share all shards, and every worker service is healthy.
@@ -236,6 +210,25 @@ impl Cluster {
             self.client(service)?.health().await?;
         }
         Ok(())
+    }
+
+    /// Waits until the shard managers say something.
+    pub async fn until(
+        &self,
+        what: &str,
+        said: impl Fn(&ClusterStatus) -> bool,
+    ) -> Result<(), Failure> {
+        let started = Instant::now();
+        loop {
+            let status = self.status().await;
+            if status.as_ref().is_ok_and(&said) {
+                return Ok(());
+            }
+            if started.elapsed() > READY {
+                return Err(format!("not so: {what}: {status:?}\n{}", self.logs()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// The client of a worker service.
@@ -309,15 +302,21 @@ impl Cluster {
         self.ready().await
     }
 
+    /// Every process but the stores.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        let others = self.managers.iter().chain([&self.components]);
+        others.chain(&self.services).chain(&self.executors)
+    }
+
+    /// As [`Self::processes`].
+    pub fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        let others = self.managers.iter_mut().chain([&mut self.components]);
+        others.chain(&mut self.services).chain(&mut self.executors)
+    }
+
     /// What every process has logged, the end of it.
     pub fn logs(&self) -> String {
-        let all = self
-            .managers
-            .iter()
-            .chain([&self.components])
-            .chain(&self.services)
-            .chain(&self.executors);
-        all.map(Process::log_tail).collect()
+        self.processes().map(Process::log_tail).collect()
     }
 }
 
@@ -327,15 +326,4 @@ async fn status_of(address: &str) -> Result<ClusterStatus, Failure> {
     let mut request = tonic::Request::new(wire::StatusRequest {});
     request.set_timeout(Duration::from_secs(1));
     Ok(serde_json::from_slice(&client.status(request).await?.into_inner().status_json)?)
-}
-
-fn s3_environment(s3: &S3Server) -> Vec<(&'static str, String)> {
-    vec![
-        ("AWS_ACCESS_KEY_ID", S3Server::ACCESS_KEY.to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", S3Server::SECRET_KEY.to_owned()),
-        ("EMET_S3_BUCKET", S3Server::BUCKET.to_owned()),
-        ("EMET_S3_REGION", S3Server::REGION.to_owned()),
-        ("EMET_S3_ENDPOINT", s3.endpoint()),
-        ("EMET_S3_PATH_STYLE", "true".to_owned()),
-    ]
 }

@@ -1,7 +1,7 @@
 //! One process of a cluster.
 
 use crate::Failure;
-use std::net::{Ipv4Addr, TcpListener};
+use emet_test_servers::Host;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ const TAIL: usize = 6000;
 pub struct Process {
     binary: PathBuf,
     directory: PathBuf,
+    host: Host,
     role: String,
     name: String,
     port: u16,
@@ -23,41 +24,50 @@ pub struct Process {
     child: Option<Child>,
 }
 
-fn free_port() -> Result<u16, Failure> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
 impl Process {
     pub(crate) fn new(
         binary: &Path,
         directory: &Path,
         role: &str,
         number: usize,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
+        host: Host,
+    ) -> Self {
+        Self {
             binary: binary.to_owned(),
             directory: directory.to_owned(),
             role: role.to_owned(),
             name: format!("{role}-{number}"),
-            port: free_port()?,
-            admin_port: free_port()?,
+            port: host.free_port(),
+            admin_port: host.free_port(),
+            host,
             arguments: Vec::new(),
             environment: Vec::new(),
             child: None,
-        })
+        }
     }
 
     pub(crate) fn arguments<'a>(&mut self, arguments: impl IntoIterator<Item = &'a str>) {
         self.arguments.extend(arguments.into_iter().map(str::to_owned));
     }
 
-    pub(crate) fn environment(&mut self, name: &str, value: &str) {
+    /// Sets a variable of its environment, from its next start on.
+    pub fn environment(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Where it listens: `127.0.0.1:port`.
+    /// Its role and number, such as `worker-executor-1`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it runs.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Where it listens: `host:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host.address(), self.port)
     }
 
     /// The port it serves on.
@@ -67,11 +77,11 @@ impl Process {
 
     /// Where its health check and metrics are; a worker service has them at [`Self::address`].
     pub fn admin_address(&self) -> String {
-        format!("127.0.0.1:{}", self.admin_port)
+        format!("{}:{}", self.host.address(), self.admin_port)
     }
 
     /// Its directory.
-    pub(crate) fn data(&self) -> String {
+    pub fn data(&self) -> String {
         self.directory.join(&self.name).display().to_string()
     }
 
@@ -79,10 +89,15 @@ impl Process {
         self.directory.join(format!("{}.log", self.name))
     }
 
+    /// Where the time of its clock stands, if that is not the machine's.
+    pub(crate) fn clock_file(&self) -> PathBuf {
+        self.directory.join(format!("{}.clock", self.name))
+    }
+
     /// Starts it.
     pub fn start(&mut self) -> Result<(), Failure> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_file())?;
-        let mut command = Command::new(&self.binary);
+        let mut command = self.host.command(&self.binary);
         command.arg(&self.role).args(["--listen", &self.address()]).args(&self.arguments);
         if self.role != "worker-service" {
             command.args(["--admin-listen", &self.admin_address()]);

@@ -4,6 +4,8 @@
 //! shard managers, three executors, a component service and two worker services. The same tests
 //! hold for both; what is killed of a cluster are all its executors.
 
+mod cluster;
+mod objects;
 pub mod raw;
 mod web;
 
@@ -13,7 +15,7 @@ use emet_api::rest::WorkerCreationRequest;
 use emet_api::{InvokeParameters, Target};
 use emet_client::{Call, Client, ClientError};
 use emet_model::{ComponentId, IdempotencyKey, WorkerId, WorkerStatus};
-use emet_test_cluster::Cluster;
+use emet_test_cluster::{Cluster, Process};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -75,7 +77,7 @@ impl Server {
         if std::env::var("EMET_TEST_CLUSTER").is_ok_and(|mode| mode == "1") {
             return Self::start_cluster(arguments).await;
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = emet_test_servers::free_port();
         let client = Client::new(&format!("http://127.0.0.1:{port}"))?;
         let mut server = Self {
             data: tempfile::tempdir()?,
@@ -89,24 +91,13 @@ impl Server {
         Ok(server)
     }
 
-    /// A cluster, whose executors get the options of a server.
+    /// A cluster, whose processes get the options of a server: each those that are for it.
     async fn start_cluster(arguments: Vec<String>) -> Result<Self, Failure> {
-        let options = emet_test_cluster::Options {
-            executor_arguments: arguments.clone(),
-            ..Default::default()
-        };
-        let cluster = Cluster::start(options).await?;
+        let cluster = Cluster::start(cluster::options(&arguments)).await?;
         let client = cluster.client(0)?;
-        let address = client.base_url().rsplit(':').next().unwrap_or_default();
-        let port = address.trim_end_matches('/').parse()?;
-        Ok(Self {
-            data: tempfile::tempdir()?,
-            child: None,
-            port,
-            arguments,
-            cluster: Some(cluster),
-            client,
-        })
+        let port = cluster.services.first().ok_or("no worker service")?.port();
+        let data = tempfile::tempdir()?;
+        Ok(Self { data, child: None, port, arguments, cluster: Some(cluster), client })
     }
 
     /// Starts the server again on its data, and waits until it is healthy.
@@ -146,25 +137,56 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its data directory.
+    /// Its data directory; of a cluster an empty one.
     pub fn data_dir(&self) -> PathBuf {
         self.data.path().join("data")
     }
 
-    /// What the server has logged.
+    /// What the server has logged; of a cluster the ends of all logs.
     pub fn log(&self) -> String {
-        if let Some(cluster) = &self.cluster {
-            return cluster.logs();
+        match &self.cluster {
+            Some(cluster) => cluster.logs(),
+            None => self.server_log(),
         }
+    }
+
+    /// All that each of its processes has logged.
+    pub fn logs(&self) -> Vec<String> {
+        match &self.cluster {
+            Some(cluster) => cluster.processes().map(Process::log).collect(),
+            None => vec![self.server_log()],
+        }
+    }
+
+    fn server_log(&self) -> String {
         std::fs::read_to_string(self.data.path().join("server.log")).unwrap_or_default()
     }
 
-    /// Memory of the server's process in MiB.
+    /// The sum of a metric over the processes that have workers or answer clients; none if it is
+    /// missing in all.
+    pub async fn metric(&self, series: &str) -> Result<Option<f64>, Failure> {
+        let mut texts = vec![self.client.metrics().await?];
+        for executor in self.cluster.iter().flat_map(|cluster| &cluster.executors) {
+            let admin = Client::new(&format!("http://{}", executor.admin_address()))?;
+            texts.push(admin.metrics().await?);
+        }
+        let lines = texts.iter().flat_map(|text| text.lines());
+        let values =
+            lines.filter_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+        Ok(values.reduce(|sum: f64, value: f64| sum + value))
+    }
+
+    /// Memory in MiB of the process that runs the workers, or of all of them.
     pub fn memory_mib(&self) -> Result<u64, Failure> {
-        let id = self.child.as_ref().ok_or("the server does not run")?.id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
+        let executors = self.cluster.iter().flat_map(|cluster| &cluster.executors);
+        let ids = executors.filter_map(Process::pid).chain(self.child.as_ref().map(Child::id));
+        let mut kilobytes = 0;
+        for id in ids {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+            let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+            kilobytes += line.trim().trim_end_matches(" kB").parse::<u64>()?;
+        }
+        if kilobytes == 0 { Err("the server does not run".into()) } else { Ok(kilobytes / 1024) }
     }
 
     /// Ends the server with SIGKILL.

@@ -6,7 +6,7 @@ use emet_api::RevertTarget;
 use emet_e2e::{Failure, Server};
 use emet_model::{ComponentId, UpdateMode, UpdateRecord, WorkerId};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 const ALWAYS: &[&str] = &["--checkpoints", "always"];
@@ -136,25 +136,7 @@ async fn files_are_restored_with_their_times() -> Result<(), Failure> {
 
 /// Files of the checkpoints of all workers of a component.
 fn checkpoint_files(server: &Server, id: ComponentId) -> Result<Vec<PathBuf>, Failure> {
-    fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                walk(&path, found)?;
-            } else {
-                found.push(path);
-            }
-        }
-        Ok(())
-    }
-    let mut found = Vec::new();
-    walk(&server.data_dir().join("blobs"), &mut found)?;
-    found.retain(|path| {
-        let text = path.to_string_lossy();
-        text.contains("/checkpoints") && text.contains(&id.to_string())
-    });
-    found.sort();
-    Ok(found)
+    server.objects(&["checkpoints", &id.to_string()])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -256,7 +256,7 @@ async fn objects_that_are_gone() -> Result<(), Failure> {
     let old = worker(id, "old");
     assert_eq!(raw.result(&old, ADD, &[json!(1)]).await?, json!(1));
     server.kill()?;
-    std::fs::remove_dir_all(server.data_dir().join("blobs"))?;
+    server.lose_objects(&[])?;
     server.restart().await?;
     let fresh = raw.call(&worker(id, "fresh"), "invoke-and-await", ADD, &[json!(1)], None).await?;
     assert_eq!(

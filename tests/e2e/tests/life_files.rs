@@ -178,7 +178,7 @@ async fn a_missing_initial_file_is_named() -> Result<(), Failure> {
         .part("files", Part::bytes(archive(&[("a.txt", "A")])?));
     let id = component_id(&upload(&raw, "/v1/components", form).await?)?;
     server.kill()?;
-    std::fs::remove_dir_all(server.data_dir().join("blobs/files@"))?;
+    server.lose_objects(&["files"])?;
     server.restart().await?;
     let body = json!({"name": "w", "args": [], "env": {}});
     let (status, body) = raw.post(&format!("/v1/components/{id}/workers"), &body).await?;

@@ -41,7 +41,7 @@ impl Group {
     /// Three shard managers with the same credentials.
     fn start(credentials: &[String]) -> Result<Self, Failure> {
         let data = tempfile::tempdir()?;
-        let ports: Vec<u16> = (0..3).map(|_| free_port()).collect::<Result<_, _>>()?;
+        let ports: Vec<u16> = (0..3).map(|_| emet_test_servers::free_port()).collect();
         let peers: Vec<String> =
             ports.iter().zip(1..).map(|(port, id)| format!("{id}=localhost:{port}")).collect();
         let mut group = Self { children: Vec::new(), addresses: Vec::new(), _data: data };
@@ -99,10 +99,6 @@ impl Group {
         assert!(!output.status.success() && output.stdout.is_empty());
         Ok(String::from_utf8(output.stderr)?)
     }
-}
-
-fn free_port() -> Result<u16, Failure> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn secret(directory: &Path, text: &str) -> Result<Vec<String>, Failure> {

@@ -1,6 +1,6 @@
 //! [`RedisCluster`].
 
-use crate::process::free_port;
+use crate::ports::free_port;
 use crate::redis::RedisServer;
 use std::time::{Duration, Instant};
 

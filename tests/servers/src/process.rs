@@ -1,6 +1,5 @@
 //! A server process: where its program is, its port, its life.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,12 +55,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that nobody listens on, below the range of the system where possible.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("no port is free");
-    listener.local_addr().expect("a listener has an address").port()
 }
 
 /// Where a program is: in `target/tools/bin`, else on the path.

@@ -1,16 +1,17 @@
 //! [`RedisServer`].
 
-use crate::process::{Process, find, free_port};
+use crate::host::Host;
+use crate::process::{Process, find};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A redis-server on loopback.
+/// A redis-server.
 #[derive(Debug)]
 pub struct RedisServer {
     directory: TempDir,
+    host: Host,
     port: u16,
     settings: Vec<(String, String)>,
     process: Option<Process>,
@@ -29,8 +30,24 @@ impl RedisServer {
     /// When it cannot be started.
     #[must_use]
     pub fn start_with(settings: &[(&str, &str)]) -> Self {
-        let usual =
-            [("appendonly", "yes"), ("appendfsync", "always"), ("save", ""), ("bind", "127.0.0.1")];
+        Self::start_on(&Host::loopback(), settings)
+    }
+
+    /// As [`Self::start_with`], on a host.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_on(host: &Host, settings: &[(&str, &str)]) -> Self {
+        let address = host.address().to_string();
+        let usual = [
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("save", ""),
+            ("bind", &address),
+            // It has no password, and refuses strangers on addresses other than loopback.
+            ("protected-mode", "no"),
+        ];
         let given = settings.iter().map(|(name, value)| (*name, *value));
         let usual =
             usual.into_iter().filter(|(name, _)| given.clone().all(|(other, _)| other != *name));
@@ -40,7 +57,8 @@ impl RedisServer {
             let directory = TempDir::new().expect("no temporary directory");
             let mut server = Self {
                 directory,
-                port: free_port(),
+                host: host.clone(),
+                port: host.free_port(),
                 settings: Vec::clone(&settings),
                 process: None,
             };
@@ -54,7 +72,13 @@ impl RedisServer {
     /// Its address.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}:{}", self.host.address(), self.port)
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// Its port.
@@ -107,7 +131,7 @@ impl RedisServer {
 
     fn try_restart(&mut self) -> bool {
         self.process = None;
-        let mut command = Command::new(find("redis-server"));
+        let mut command = self.host.command(&find("redis-server"));
         command.arg("--port").arg(self.port.to_string());
         command.arg("--dir").arg(self.directory.path()).arg("--daemonize").arg("no");
         for (name, value) in &self.settings {
@@ -130,7 +154,7 @@ impl RedisServer {
     }
 
     fn try_command(&self, line: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let mut stream = TcpStream::connect((self.host.address(), self.port)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
         stream.write_all(format!("{line}\r\n").as_bytes()).ok()?;
         let mut reader = BufReader::new(stream);

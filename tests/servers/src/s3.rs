@@ -1,14 +1,16 @@
 //! [`S3Server`].
 
-use crate::process::{Process, find, free_port};
+use crate::host::Host;
+use crate::process::{Process, find};
 use std::net::TcpStream;
-use std::process::Command;
+use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// An S3 server on loopback that keeps objects as files, with one bucket.
+/// An S3 server that keeps objects as files, with one bucket.
 #[derive(Debug)]
 pub struct S3Server {
     directory: TempDir,
+    host: Host,
     port: u16,
     process: Option<Process>,
 }
@@ -29,11 +31,21 @@ impl S3Server {
     /// When it cannot be started.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_on(&Host::loopback())
+    }
+
+    /// Starts a server on a host.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_on(host: &Host) -> Self {
         for _ in 0..10 {
             let directory = TempDir::new().expect("no temporary directory");
             let bucket = directory.path().join("data").join(Self::BUCKET);
             std::fs::create_dir_all(bucket).expect("cannot create a bucket");
-            let mut server = Self { directory, port: free_port(), process: None };
+            let (host, port) = (host.clone(), host.free_port());
+            let mut server = Self { directory, host, port, process: None };
             if server.try_restart() {
                 return server;
             }
@@ -44,7 +56,32 @@ impl S3Server {
     /// Its address.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.host.address(), self.port)
+    }
+
+    /// Where it runs.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Where the objects of its bucket are, as files named after them.
+    #[must_use]
+    pub fn objects(&self) -> PathBuf {
+        self.directory.path().join("data").join(Self::BUCKET)
+    }
+
+    /// What a process has in its environment that is to use it.
+    pub fn environment(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let fixed = [
+            ("AWS_ACCESS_KEY_ID", Self::ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", Self::SECRET_KEY),
+            ("EMET_S3_BUCKET", Self::BUCKET),
+            ("EMET_S3_REGION", Self::REGION),
+            ("EMET_S3_PATH_STYLE", "true"),
+        ];
+        let fixed = fixed.into_iter().map(|(name, value)| (name, value.to_owned()));
+        fixed.chain([("EMET_S3_ENDPOINT", self.endpoint())])
     }
 
     /// Its process id; `None` while it is killed.
@@ -56,6 +93,16 @@ impl S3Server {
     /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.process = None;
+    }
+
+    /// Stops it with SIGSTOP: connections stay, nothing is answered.
+    pub fn pause(&self) {
+        self.process.iter().for_each(|process| process.signal("STOP"));
+    }
+
+    /// Lets it go on after [`Self::pause`].
+    pub fn resume(&self) {
+        self.process.iter().for_each(|process| process.signal("CONT"));
     }
 
     /// Starts it again at the same port, with the objects it had.
@@ -74,8 +121,8 @@ impl S3Server {
 
     fn try_restart(&mut self) -> bool {
         self.process = None;
-        let mut command = Command::new(find("versitygw"));
-        let address = format!("127.0.0.1:{}", self.port);
+        let mut command = self.host.command(&find("versitygw"));
+        let address = format!("{}:{}", self.host.address(), self.port);
         command.args([
             "--port",
             &address,
@@ -87,7 +134,7 @@ impl S3Server {
         command.args(["--region", Self::REGION, "--keep-alive", "--quiet", "posix"]);
         command.arg(self.directory.path().join("data"));
         let log = self.directory.path().join("log");
-        let ready = || TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        let ready = || TcpStream::connect((self.host.address(), self.port)).is_ok();
         self.process = Process::start(command, &log, ready);
         self.process.is_some()
     }

@@ -2,16 +2,18 @@
 //!
 //! Real: the shard map, the lease clock, and the log store with its epochs. Simulated: the group of
 //! shard managers (as what consensus promises: one agreed map, and leaders that change), executors
-//! (the protocol of `services/worker-executor/src/membership`), messages that are slow or lost,
-//! clocks that run unequally fast, processes that are stopped and killed. Every choice comes from
+//! (the protocol of `services/worker-executor/src/membership`), clients that call by an old routing
+//! table and repeat, messages that are slow or lost, to the store too, clocks that run unequally
+//! fast, processes that are stopped and killed. Every choice comes from
 //! one seed, so a run that fails can be had again.
 //!
 //! One file of `tests/` per invariant.
 
+mod clients;
 mod executor;
 mod world;
 
-pub use executor::Executor;
+pub use executor::{Executor, Own};
 pub use world::{Faults, World};
 
 /// Seeds of a run: `EMET_SIM_SEED` alone, or the first `EMET_SIM_SEEDS` (50).

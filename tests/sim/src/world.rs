@@ -1,11 +1,10 @@
 //! Time, messages, failures, and the shard managers.
 
-use crate::executor::{Executor, log_of};
+use crate::clients::Client;
+use crate::executor::{Executor, Pending, records};
 use emet_shard_map::invariants::check_step;
 use emet_shard_map::{Command, ExecutorId, Held, Leases, ShardMap};
-use emet_storage::LogStore;
 use emet_storage::memory::MemoryLog;
-use futures::executor::block_on;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::cmp::Reverse;
@@ -21,6 +20,8 @@ const LEASE: u64 = 1000;
 const BEAT: u64 = 200;
 /// Pause between looks of the leader at its clock.
 const TICK: u64 = 50;
+/// Pause between looks of the clients at the map.
+const TABLE: u64 = 100;
 /// How much faster or slower a clock may run.
 const DRIFT: f64 = 0.04;
 
@@ -49,7 +50,7 @@ impl Faults {
 
 /// What happens at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(crate) enum Event {
     /// An executor's timer: it sends a heartbeat, looks at its lease, lets its workers write.
     Beat(ExecutorId),
     /// A heartbeat arrives, with the sender's clock when it was sent, in microseconds.
@@ -64,6 +65,18 @@ enum Event {
     Tick,
     /// Something fails.
     Failure,
+    /// The clients get a newer routing table.
+    Table,
+    /// The client of a shard sends its call, if this attempt is its last one.
+    Attempt(u32, u64),
+    /// The call with a number arrives.
+    Call(ExecutorId, u32, u64),
+    /// An append arrives at the store, from an executor.
+    Append(ExecutorId, u32, Pending),
+    /// Whether it was accepted arrives at the executor.
+    Appended(ExecutorId, u32, Pending, bool),
+    /// The answer to a call arrives: how many have had their effect; none was refused.
+    Answer(u32, u64, Option<u64>),
 }
 
 /// Everything there is.
@@ -80,6 +93,9 @@ pub struct World {
     pub refused: u64,
     /// What may happen.
     pub faults: Faults,
+    pub(crate) clients: Vec<Client>,
+    /// The owners of all shards, as the clients know them.
+    pub(crate) table: Vec<Option<ExecutorId>>,
     leases: Option<Leases>,
     random: StdRng,
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
@@ -105,6 +121,8 @@ impl World {
             log: MemoryLog::default(),
             refused: 0,
             faults,
+            clients: Vec::new(),
+            table: Vec::new(),
             leases: None,
             random: StdRng::seed_from_u64(seed),
             events: BinaryHeap::new(),
@@ -116,6 +134,8 @@ impl World {
         }
         world.at(0, Event::Tick);
         world.at(1, Event::Failure);
+        world.at(TABLE, Event::Table);
+        world.start_clients();
         world
     }
 
@@ -138,13 +158,13 @@ impl World {
         Ok(())
     }
 
-    fn at(&mut self, after: u64, event: Event) {
+    pub(crate) fn at(&mut self, after: u64, event: Event) {
         self.sequence += 1;
         self.events.push(Reverse((self.now + after, self.sequence, event)));
     }
 
     /// Sends a message: it may be slow, or lost.
-    fn send(&mut self, event: Event) {
+    pub(crate) fn send(&mut self, event: Event) {
         if self.random.random::<f64>() >= self.faults.loss {
             let delay = self.random.random_range(1..=self.faults.delay);
             self.at(delay, event);
@@ -179,7 +199,7 @@ impl World {
     }
 
     /// The executor, if it runs; what comes while it is stopped comes again when it goes on.
-    fn awake(&mut self, id: ExecutorId, event: &Event) -> Option<&mut Executor> {
+    pub(crate) fn awake(&mut self, id: ExecutorId, event: &Event) -> Option<&mut Executor> {
         let place = self.executors.iter().position(|e| e.id == id)?;
         let until = self.executors.get(place)?.stopped_until;
         if until > self.now {
@@ -208,7 +228,7 @@ impl World {
                     return Ok(());
                 }
                 executor.version = *version;
-                executor.held.retain(|shard, (epoch, _)| hold.contains(&(*shard, *epoch)));
+                executor.held.retain(|shard, own| hold.contains(&(*shard, own.epoch)));
                 if executor.is_sure(now) {
                     executor.take(&shards(hold), &log, SHARDS);
                 }
@@ -225,6 +245,14 @@ impl World {
             }
             Event::Tick => return self.tick(),
             Event::Failure => self.failure(),
+            Event::Table => self.look_at_table(),
+            Event::Attempt(shard, attempt) => self.attempt(*shard, *attempt),
+            Event::Call(executor, shard, number) => self.call(*executor, *shard, *number),
+            Event::Append(executor, shard, what) => self.append(*executor, *shard, *what),
+            Event::Appended(executor, shard, what, accepted) => {
+                self.appended(*executor, *shard, *what, *accepted);
+            }
+            Event::Answer(shard, number, count) => return self.answer(*shard, *number, *count),
         }
         Ok(())
     }
@@ -241,6 +269,8 @@ impl World {
         if !executor.is_sure(now) {
             executor.held.clear();
         }
+        let overdue = executor.overdue(now);
+        overdue.into_iter().for_each(|(shard, what)| self.send(Event::Append(id, shard, what)));
         self.refused += refused;
         self.send(Event::Heartbeat(id, sent));
         self.at(BEAT, Event::Beat(id));
@@ -308,11 +338,22 @@ impl World {
         }
     }
 
+    /// The clients hear of the map, later than others or not at all.
+    fn look_at_table(&mut self) {
+        self.at(TABLE, Event::Table);
+        if self.random.random::<f64>() >= self.faults.loss * 3.0 {
+            self.table = self.map.shards().map(|(_, state)| state.owner).collect();
+        }
+    }
+
     /// The epochs that the entries of a shard's log name, in order.
     pub fn epochs_in_log(&self, shard: u32) -> Vec<u64> {
-        let records =
-            block_on(self.log.read(&log_of(shard, SHARDS), 1, usize::MAX)).unwrap_or_default();
-        let epoch = |data: &[u8]| data.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
-        records.iter().map(|record| epoch(&record.data)).collect()
+        records(&self.log, shard, SHARDS).into_iter().map(|(epoch, _)| epoch).collect()
+    }
+
+    /// The numbers of the calls that a shard's log records, in order.
+    pub fn calls_in_log(&self, shard: u32) -> Vec<u64> {
+        let calls = records(&self.log, shard, SHARDS).into_iter().map(|(_, call)| call);
+        calls.filter(|call| *call > 0).collect()
     }
 }

@@ -6,7 +6,7 @@ use super::status::{malformed, worker_error};
 use super::{CHUNK, Channel, LONG, MAX_MESSAGE, SHORT};
 use crate::{
     Awaited, Cursor, FileContent, FileNode, Invocation, OplogPage, OplogPosition, RevertTarget,
-    Target, WorkerEvent, WorkerEvents, WorkerPage, Workers,
+    Target, Verification, WorkerEvent, WorkerEvents, WorkerPage, Workers,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -268,6 +268,10 @@ impl Workers for WorkersClient {
         let request =
             wire::RevertRequest { worker: Some(worker_to_wire(&worker)), target: Some(target) };
         checked(self.inner().revert(within(request, SHORT)).await).map(drop)
+    }
+
+    async fn verify(&self, worker: WorkerId) -> Result<Verification, WorkerError> {
+        parsed(&checked(self.inner().verify(of_worker(&worker, LONG)).await)?)
     }
 
     async fn cancel(&self, worker: WorkerId, key: IdempotencyKey) -> Result<bool, WorkerError> {

@@ -194,6 +194,10 @@ impl wire::workers_server::Workers for WorkersServer {
         done(self.workers.revert(worker(request.worker)?, target).await)
     }
 
+    async fn verify(&self, request: Request<wire::WorkerRequest>) -> Answered<wire::JsonReply> {
+        in_json(self.workers.verify(worker(request.into_inner().worker)?).await)
+    }
+
     async fn cancel(&self, request: Request<wire::CancelRequest>) -> Answered<wire::FlagReply> {
         let request = request.into_inner();
         flag(

@@ -2,7 +2,7 @@
 
 use super::serving::{self, AdminArgs, Stopping};
 use crate::process;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use emet_config::HumanDuration;
 use emet_shard_manager::{Manager, Options, Peer};
 use emet_shard_map::DEFAULT_SHARDS;
@@ -82,12 +82,17 @@ async fn serve(args: &Args) -> Result<()> {
     );
     let served =
         tokio::spawn(serving::grpc(listener, manager.routes(), readiness, stopping.clone()));
-    process::stop_signal().await;
+    let outcome = tokio::select! {
+        () = process::stop_signal() => Ok(()),
+        // A member without a working log votes for nobody and remembers nothing.
+        reason = manager.failed() => Err(anyhow!("this shard manager cannot go on: {reason}")),
+    };
     tracing::info!("stopping");
     // First the group: the others elect a leader while this one still tells where it is.
     manager.shutdown().await;
     stopping.stop();
-    served.await?
+    served.await??;
+    outcome
 }
 
 fn metrics(manager: &Manager) -> String {

@@ -23,6 +23,9 @@ pub(crate) struct RedisArgs {
     /// What every key in Redis starts with: installations with different prefixes share a server.
     #[arg(long, env = "EMET_REDIS_PREFIX", default_value = "emet")]
     redis_prefix: String,
+    /// Replicas of Redis that must have a write before it counts.
+    #[arg(long, env = "EMET_REDIS_REPLICAS", default_value_t = 0)]
+    redis_replicas: u32,
     /// Refuse a Redis whose settings can lose acknowledged writes.
     #[arg(long, env = "EMET_REQUIRE_DURABLE")]
     require_durable: bool,
@@ -54,6 +57,7 @@ impl RedisArgs {
             servers: self.redis.clone(),
             prefix: self.redis_prefix.clone(),
             require_durable: self.require_durable,
+            replicas: self.redis_replicas,
             ..RedisOptions::default()
         };
         Redis::connect(options).await.context("cannot use Redis; see --redis")
