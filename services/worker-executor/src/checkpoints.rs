@@ -16,6 +16,7 @@ use emet_runtime::checkpoint::{
 use emet_runtime::log::OplogWriter;
 use emet_telemetry::metrics::list::{CHECKPOINT_BYTES, CHECKPOINT_SECONDS, CHECKPOINTS};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -27,7 +28,7 @@ const RUN: Duration = Duration::from_millis(500);
 const LEAVING_ENTRIES: OplogIndex = 32;
 /// As [`RUN`], of a worker that leaves memory.
 const LEAVING_RUN: Duration = Duration::from_millis(50);
-/// Reading the state takes at most one part in so many of a worker's time.
+/// Reading and compressing the state take at most one part in so many of a worker's time.
 const SHARE: u32 = 50;
 /// Entries after which it is tried again where a worker could not be saved.
 const PAUSE: OplogIndex = 16;
@@ -42,8 +43,23 @@ pub(crate) struct Checkpoints {
     last: OplogIndex,
     /// Not to be tried before this index.
     not_before: OplogIndex,
-    /// Nor before this time, unless the worker leaves memory.
-    rest: Option<Instant>,
+    /// What the last one has cost; the next one waits in proportion, unless the worker leaves memory.
+    cost: Option<Cost>,
+}
+
+/// Processor time of one checkpoint.
+struct Cost {
+    begun: Instant,
+    reading: Duration,
+    /// In microseconds, once it is known.
+    compressing: Arc<AtomicU64>,
+}
+
+impl Cost {
+    fn is_paid_off(&self) -> bool {
+        let compressing = Duration::from_micros(self.compressing.load(Ordering::Relaxed));
+        self.begun.elapsed() >= (self.reading + compressing) * SHARE
+    }
 }
 
 /// A checkpoint that was taken and is to be written.
@@ -55,11 +71,12 @@ struct Taken {
     state: Bytes,
     created_at: Timestamp,
     results: Vec<(IdempotencyKey, Finished)>,
+    compressing: Arc<AtomicU64>,
 }
 
 impl Checkpoints {
     pub(crate) fn new(mode: CheckpointMode, store: CheckpointStore) -> Self {
-        Self { mode, store, saving: None, last: 0, not_before: 0, rest: None }
+        Self { mode, store, saving: None, last: 0, not_before: 0, cost: None }
     }
 
     /// Whether the worker leaves memory after each checkpoint.
@@ -86,8 +103,8 @@ impl Checkpoints {
             CheckpointMode::Always => true,
             CheckpointMode::On if leaving => since >= LEAVING_ENTRIES || ran >= LEAVING_RUN,
             CheckpointMode::On => {
-                let rested = self.rest.is_none_or(|until| until <= Instant::now());
-                !busy && rested && (since >= ENTRIES || ran >= RUN)
+                let paid_off = self.cost.as_ref().is_none_or(Cost::is_paid_off);
+                !busy && paid_off && (since >= ENTRIES || ran >= RUN)
             }
         }
     }
@@ -101,11 +118,11 @@ impl Checkpoints {
         loaded: &mut Loaded,
     ) -> wasmtime::Result<bool> {
         self.settle().await;
-        let started = Instant::now();
+        let begun = Instant::now();
         let captured = loaded.instance.capture().await?;
-        let took = started.elapsed();
-        self.rest = Some(started + took * SHARE);
-        CHECKPOINT_SECONDS.record(took);
+        let (reading, compressing) = (begun.elapsed(), Arc::new(AtomicU64::new(0)));
+        CHECKPOINT_SECONDS.record(reading);
+        self.cost = Some(Cost { begun, reading, compressing: compressing.clone() });
         let capture = match captured {
             Captured::Taken(capture) => capture,
             Captured::NotNow(reason) => {
@@ -145,6 +162,7 @@ impl Checkpoints {
             state,
             created_at,
             results,
+            compressing,
         };
         self.saving = Some(tokio::spawn(async move {
             let (worker, index) = (taken.writer.worker.clone(), taken.binding.index);
@@ -204,7 +222,14 @@ impl Taken {
         self.store.save_results(&worker, self.created_at, &self.results).await?;
         self.binding.entry = entry_hash(&self.store.record(&self.writer, index).await?);
         let (binding, capture, state) = (self.binding, self.capture, self.state);
-        let sealed = tokio::task::spawn_blocking(move || capture.seal(binding, state)).await;
+        let sealed = tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            let sealed = capture.seal(binding, state);
+            let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.compressing.store(micros, Ordering::Relaxed);
+            sealed
+        });
+        let sealed = sealed.await;
         let sealed = sealed
             .map_err(|e| WorkerError::unknown(e.to_string()))?
             .map_err(WorkerError::unknown)?;

@@ -169,12 +169,7 @@ impl Scene {
             };
             match Instance::new(prepared.clone(), ctx).await {
                 Ok(instance) => break instance,
-                Err(error)
-                    if error.is::<PoolConcurrencyLimitError>() && Instant::now() < patience =>
-                {
-                    let _want = self.shared.node.memory.pressure.want();
-                    tokio::time::sleep(ROOM_PAUSE).await;
-                }
+                Err(error) if self.waits_for_room(&error, patience).await => {}
                 Err(error) => return self.not_instantiated(error).map(Err),
             }
         };
@@ -182,6 +177,16 @@ impl Scene {
             self.load_snapshot(&mut instance, plan).await?;
         }
         Ok(Ok(instance))
+    }
+
+    /// Whether an instance cannot be made for lack of room now, but perhaps after this.
+    async fn waits_for_room(&self, error: &wasmtime::Error, patience: Instant) -> bool {
+        if !error.is::<PoolConcurrencyLimitError>() || Instant::now() >= patience {
+            return false;
+        }
+        let _want = self.shared.node.memory.pressure.want();
+        tokio::time::sleep(ROOM_PAUSE).await;
+        true
     }
 
     /// An instance with the state of the newest checkpoint that fits, and its index; none if there
@@ -200,11 +205,16 @@ impl Scene {
             return None;
         };
         let index = checkpoint.binding.index;
-        let restored = match self.context(prepared, plan, target, Some(&checkpoint)).await {
-            Ok(ctx) => Instance::restore(prepared.clone(), ctx, &checkpoint)
-                .await
-                .map_err(|e| format!("{e:#}")),
-            Err(error) => Err(error.to_string()),
+        let patience = Instant::now() + ROOM_PATIENCE;
+        let restored = loop {
+            let ctx = match self.context(prepared, plan, target, Some(&checkpoint)).await {
+                Ok(ctx) => ctx,
+                Err(error) => break Err(error.to_string()),
+            };
+            match Instance::restore(prepared.clone(), ctx, &checkpoint).await {
+                Err(error) if self.waits_for_room(&error, patience).await => {}
+                restored => break restored.map_err(|e| format!("{e:#}")),
+            }
         };
         CHECKPOINT_LOADS.with([if restored.is_ok() { "checkpoint" } else { "log" }]).inc();
         match restored {

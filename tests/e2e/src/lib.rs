@@ -208,6 +208,11 @@ impl Server {
         if self.cluster.is_some() { Ok(()) } else { self.read_every_oplog().await }
     }
 
+    /// From the next start on a server that is no cluster has these arguments.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+    }
+
     /// Reads the oplogs of all workers, of which there are few in a test, from end to end.
     async fn read_every_oplog(&self) -> Result<(), Failure> {
         // Tests of access have no rights of their own.

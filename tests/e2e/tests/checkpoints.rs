@@ -6,6 +6,7 @@ use emet_api::RevertTarget;
 use emet_e2e::{Failure, Server};
 use emet_model::{ComponentId, UpdateMode, UpdateRecord, WorkerId};
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,6 +140,13 @@ fn checkpoint_files(server: &Server, id: ComponentId) -> Result<Vec<PathBuf>, Fa
     server.objects(&["checkpoints", &id.to_string()])
 }
 
+/// Makes the checksum right again.
+fn seal(checkpoint: &mut Vec<u8>) {
+    checkpoint.truncate(checkpoint.len() - 32);
+    let checksum = Sha256::digest(&checkpoint);
+    checkpoint.extend_from_slice(&checksum);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_checkpoint_costs_only_time() -> Result<(), Failure> {
     let mut server = Server::start_with(ALWAYS).await?;
@@ -148,7 +156,17 @@ async fn what_is_wrong_with_a_checkpoint_costs_only_time() -> Result<(), Failure
         server.call(&worker, ADD, json!([n])).await?;
         server.call(&other, ADD, json!([100 * n])).await?;
     }
-    let spoil: [(&str, fn(&mut Vec<u8>)); 5] = [
+    let spoil: [(&str, fn(&mut Vec<u8>)); 7] = [
+        ("it is of another release", |bytes| {
+            bytes[8] += 1;
+            seal(bytes);
+        }),
+        ("it is of another binary", |bytes| {
+            let hex = |window: &[u8]| window.iter().all(u8::is_ascii_hexdigit);
+            let digest = bytes.windows(64).position(hex).unwrap();
+            bytes[digest] = if bytes[digest] == b'0' { b'1' } else { b'0' };
+            seal(bytes);
+        }),
         ("a flipped bit", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -328,6 +346,26 @@ async fn checkpoints_of_another_version_are_not_used() -> Result<(), Failure> {
     assert_eq!(server.call(&worker, "test:update/api.{version}", json!([])).await?, version);
     assert_eq!(server.client.worker(&worker).await?.component_version, metadata.component_version);
     verify(&server, &worker).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_can_be_switched_off_and_on_again() -> Result<(), Failure> {
+    let mut server = Server::start_with(ALWAYS).await?;
+    let worker = WorkerId::new(server.upload("counter").await?, "w");
+    let mut total = 0;
+    for mode in ["always", "off", "always", "on", "off"] {
+        server.kill()?;
+        server.set_arguments(&["--checkpoints", mode]);
+        server.restart().await?;
+        for n in 1..=5 {
+            total += n;
+            assert_eq!(server.call(&worker, ADD, json!([n])).await?, json!(total), "{mode}");
+        }
+        if mode != "off" {
+            verify(&server, &worker).await?;
+        }
+    }
     Ok(())
 }
 
