@@ -1,6 +1,7 @@
 # Tests on a cluster of real processes. Included by the top Makefile.
 CLUSTER_TESTS = --test chaos --test managers --test partitions --test placement --test redis_settings
-E2E_TESTS = $(patsubst tests/e2e/tests/%.rs,--test %,$(wildcard tests/e2e/tests/*.rs))
+# End-to-end tests that are run on clusters.
+CLUSTER_E2E ?= $(basename $(notdir $(wildcard tests/e2e/tests/*.rs)))
 
 .PHONY: setup-cluster test-chaos test-cluster bench-cluster
 
@@ -11,7 +12,7 @@ test-chaos: build setup-cluster ## A cluster of processes that are killed, stopp
 	$(CARGO) test --workspace --no-fail-fast $(CLUSTER_TESTS) -- --nocapture
 
 test-cluster: test-chaos ## The same, and all tests of `emet server` on clusters
-	EMET_TEST_CLUSTER=1 $(CARGO) test --workspace --no-fail-fast $(E2E_TESTS)
+	EMET_TEST_CLUSTER=1 $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(CLUSTER_E2E))
 
 # Redis and the S3 server keep their data in TMPDIR: on the disk that the others are measured on.
 bench-cluster: setup setup-stores ## A cluster with 1, 2 and 3 executors beside `emet server` and Redis itself

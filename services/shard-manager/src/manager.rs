@@ -307,12 +307,15 @@ fn check(options: &Options) -> Result<(), ManagerError> {
     Ok(())
 }
 
+/// Times in milliseconds. The library gives a follower as long as a heartbeat to have entries on its
+/// disk, and as long as the shortest election for its vote: a disk that is slower than that stops the
+/// group.
 fn config() -> Config {
     Config {
         cluster_name: "emet".into(),
-        heartbeat_interval: 100,
-        election_timeout_min: 500,
-        election_timeout_max: 1000,
+        heartbeat_interval: 200,
+        election_timeout_min: 1000,
+        election_timeout_max: 2000,
         install_snapshot_timeout: 2000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
         max_in_snapshot_log_to_keep: SNAPSHOT_EVERY / 5,

@@ -437,6 +437,27 @@ impl Shared {
         }
     }
 
+    /// As [`Self::ask`], for what must not be repeated: where the worker moved after its actor had begun,
+    /// whether it was done is unknown, and not refused.
+    pub(crate) async fn ask_once<T>(
+        &self,
+        worker: &WorkerId,
+        making: impl Fn() -> Option<Making>,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, WorkerError> {
+        let (reply, answer) = oneshot::channel();
+        if let Err((error, _)) = self.tell(worker, making, command(reply)).await {
+            return Err(error);
+        }
+        answer.await.unwrap_or_else(|_| match self.no_answer(worker) {
+            WorkerError::InvalidShardId { .. } | WorkerError::ShardingNotReady => {
+                let details = format!("{worker} moved before it answered");
+                Err(WorkerError::ConnectionLost { details })
+            }
+            other => Err(other),
+        })
+    }
+
     /// Hands a command to the actor of a worker; gives it back where there is none.
     async fn tell(
         &self,

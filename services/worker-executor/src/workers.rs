@@ -39,7 +39,11 @@ impl Workers for Executor {
         }
         let making = Making { args, env: env.into_iter().collect(), parent: None };
         self.shared
-            .ask(&worker, || Some(making.clone()), |reply| Command::Create(making.clone(), reply))
+            .ask_once(
+                &worker,
+                || Some(making.clone()),
+                |reply| Command::Create(making.clone(), reply),
+            )
             .await
     }
 
@@ -126,7 +130,9 @@ impl Workers for Executor {
         mode: UpdateMode,
         target: ComponentVersion,
     ) -> Result<(), WorkerError> {
-        self.shared.ask(&worker, || None, |reply| Command::Update { mode, target, reply }).await
+        self.shared
+            .ask_once(&worker, || None, |reply| Command::Update { mode, target, reply })
+            .await
     }
 
     async fn schedule(
@@ -183,7 +189,7 @@ impl Workers for Executor {
     }
 
     async fn revert(&self, worker: WorkerId, target: RevertTarget) -> Result<(), WorkerError> {
-        self.shared.ask(&worker, || None, |reply| Command::Revert(target, reply)).await
+        self.shared.ask_once(&worker, || None, |reply| Command::Revert(target, reply)).await
     }
 
     async fn cancel(&self, worker: WorkerId, key: IdempotencyKey) -> Result<bool, WorkerError> {

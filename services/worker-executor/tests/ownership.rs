@@ -11,6 +11,7 @@ use emet_shard_map::{DEFAULT_SHARDS, Epoch, Held};
 use emet_storage::memory::{MemoryBlob, MemoryKv, MemoryLog};
 use emet_values::Value;
 use emet_worker_executor::{Executor, ExecutorOptions, Ownership, Stores};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -197,6 +198,38 @@ async fn a_call_goes_on_where_its_shard_goes() {
     new.take(&worker, 2).await;
     assert_eq!(new.call(&worker, SLOW_ADD, slow, "slow").await, Ok(6));
     assert_eq!(new.add(&worker, 1, "b").await, Ok(7));
+}
+
+/// Whoever makes a worker that moves before it is loaded is told what became of it: a refusal means
+/// that there is none, so that it can be made elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_made_or_refused_while_its_shard_moves() {
+    let shared = shared();
+    let component = shared.counter().await;
+    let (old, new) = (shared.member(), shared.member());
+    for n in 0..5 {
+        let worker = WorkerId::new(component, format!("w{n}"));
+        old.take(&worker, 1).await;
+        let (executor, made) = (old.executor.clone(), worker.clone());
+        let making =
+            tokio::spawn(async move { executor.create(made, Vec::new(), BTreeMap::new()).await });
+        // It is asked for, or has even begun.
+        for _ in 0..n * 20 {
+            tokio::task::yield_now().await;
+        }
+        old.executor.release(&[old.ownership.shard(&worker)]).await;
+        let answer = making.await.unwrap();
+        new.take(&worker, 2).await;
+        let there = new.executor.metadata(worker).await.is_ok();
+        match answer {
+            Ok(_) => assert!(there, "it was made"),
+            Err(WorkerError::InvalidShardId { .. } | WorkerError::ShardingNotReady) => {
+                assert!(!there, "it was refused");
+            }
+            Err(WorkerError::ConnectionLost { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }
 
 /// An executor whose lease has ended answers nothing, even before it is told to stop.

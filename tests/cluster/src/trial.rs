@@ -1,4 +1,5 @@
 //! [`Trial`].
+#![allow(clippy::print_stdout, reason = "a trial shows its seed and figures; tests print")]
 
 use crate::{Cluster, Failed, Failure, History, Load, LoadOptions, Options};
 use rand::rngs::StdRng;

@@ -1,5 +1,6 @@
 //! Processes of a cluster under load are killed, stopped and replaced. The checker reads the record
 //! of every call: none lost, none doubled, none that hangs (docs/operations/cluster.md).
+#![allow(clippy::print_stdout, reason = "the choices of a run are shown")]
 
 use emet_api::cluster::ClusterStatus;
 use emet_api::{InvokeParameters, Target};

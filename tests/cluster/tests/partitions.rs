@@ -1,5 +1,6 @@
 //! Every process has a host of its own, and links between hosts are cut: packets vanish, and nobody
 //! is told. Each test runs in a network namespace (`emet_test_servers::isolated`).
+#![allow(clippy::print_stdout, reason = "the choices of a run are shown")]
 
 use emet_api::cluster::ClusterStatus;
 use emet_test_cluster::{Cluster, Failure, Options, Process, Trial};

@@ -7,6 +7,7 @@ use emet_storage::memory::MemoryLog;
 use emet_storage::{Append, LogError, LogKey, LogStore};
 use futures::executor::block_on;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// How long the outcome of an append may be unknown before the log is read, in milliseconds.
 const PATIENCE: u64 = 400;
@@ -67,12 +68,19 @@ pub(crate) enum Reaction {
     Wait,
 }
 
+/// The logs of the one worker of each shard.
+static LOGS: OnceLock<Vec<LogKey>> = OnceLock::new();
+
 /// The log of the one worker of a shard. Its name is chosen so that it hashes there.
-pub(crate) fn log_of(shard: ShardId, total: u32) -> LogKey {
-    let names = (0u32..).map(|n| format!("worker-{n}"));
-    let keys = names.map(|name| LogKey { group: [0; 16], name });
-    let mut fitting = keys.filter(|key| key.shard(total) == shard);
-    fitting.next().unwrap_or(LogKey { group: [0; 16], name: String::new() })
+fn log_of(shard: ShardId, total: u32) -> LogKey {
+    let find = |shard| {
+        let names = (0u32..).map(|n| format!("worker-{n}"));
+        let keys = names.map(|name| LogKey { group: [0; 16], name });
+        let mut fitting = keys.filter(|key| key.shard(total) == shard);
+        fitting.next().unwrap_or(LogKey { group: [0; 16], name: String::new() })
+    };
+    let logs = LOGS.get_or_init(|| (0..total).map(find).collect());
+    logs.get(shard as usize).cloned().unwrap_or_else(|| find(shard))
 }
 
 /// A record: the epoch under which it was written, and the number of a call or 0.
@@ -192,9 +200,11 @@ impl Executor {
             |p: Pending| (p.epoch, p.expected, p.call) == (what.epoch, what.expected, what.call);
         own.pending.filter(|pending| waited(*pending))?;
         own.pending = None;
-        let place = usize::try_from(what.expected).ok()?.checked_sub(1)?;
-        let taken = records(log, shard, total).get(place).copied();
-        if accepted || taken == Some((what.epoch, what.call)) {
+        let own_try = || {
+            let place = usize::try_from(what.expected).ok()?.checked_sub(1)?;
+            records(log, shard, total).get(place).copied()
+        };
+        if accepted || own_try() == Some((what.epoch, what.call)) {
             own.next += 1;
             own.calls = Calls { count: own.calls.count + 1, last: what.call };
             return Some(Ok(own.calls.count));

@@ -9,10 +9,14 @@ use emet_api::grpc::proto::shards as wire;
 use emet_api::grpc::{ChannelOptions, channel};
 use emet_config::PeerOptions;
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tonic::{Code, Status};
 
 /// Longest time that a shard manager may take to answer.
 const WITHIN: Duration = Duration::from_secs(5);
+/// Longest time until a shard manager leads that takes a change, and pause between looks.
+const LED_WITHIN: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Operations on a cluster.
 #[derive(Debug, Subcommand)]
@@ -95,13 +99,32 @@ async fn ask_one(manager: &str) -> Result<ClusterStatus> {
     Ok(serde_json::from_slice(&reply?.into_inner().status_json)?)
 }
 
+/// Changes the group, also if the leader changes in between: saying again who belongs to the group
+/// changes nothing more.
 async fn set_managers(args: &MembersArgs) -> Result<String> {
+    let until = Instant::now() + LED_WITHIN;
+    loop {
+        match try_set_managers(args).await {
+            Err(error) if leads_nowhere(&error) && Instant::now() < until => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+fn leads_nowhere(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<Status>().map(Status::code);
+    matches!(code, Some(Code::FailedPrecondition | Code::Unavailable))
+}
+
+async fn try_set_managers(args: &MembersArgs) -> Result<String> {
     let status = ask(&args.managers).await?;
     let leader = status
         .managers
         .iter()
         .find(|m| m.leader)
-        .context("the group of shard managers has no leader")?;
+        .ok_or_else(|| Status::unavailable("the group of shard managers has no leader"))?;
     let mut client = wire::shards_client::ShardsClient::new(channel(
         &leader.address,
         ChannelOptions::default(),

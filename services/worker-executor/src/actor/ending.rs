@@ -65,8 +65,10 @@ impl Actor {
                 drop(reply.send(deleted));
             }
             Stopped::Leave(done) => {
-                if let Err(error) = self.writer.commit_with_summary().await {
-                    self.give_up(&error);
+                match self.writer.commit_with_summary().await {
+                    // It exists; loaded it is where it goes.
+                    Ok(()) => self.tell_creators(),
+                    Err(error) => self.give_up(&error),
                 }
                 self.writer.events.close();
                 (self.finished, self.last) = (true, true);

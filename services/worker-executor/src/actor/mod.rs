@@ -210,13 +210,18 @@ impl Actor {
             self.refuse_loading(&error, &error);
             return true;
         };
-        let version = self.writer.with_state(|s| s.version);
-        self.creations.drain(..).for_each(|reply| drop(reply.send(Ok(version))));
         for (request, reply) in self.files.drain(..) {
             let ctx = loaded.instance.ctx_ref();
             drop(reply.send(files::answer(&ctx.files, &request)));
         }
+        self.tell_creators();
         true
+    }
+
+    /// Answers those who made the worker, which is durable.
+    fn tell_creators(&mut self) {
+        let version = self.writer.with_state(|s| s.version);
+        self.creations.drain(..).for_each(|reply| drop(reply.send(Ok(version))));
     }
 
     /// Why a worker that cannot be loaded refuses.
