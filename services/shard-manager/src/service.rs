@@ -70,7 +70,9 @@ impl wire::shards_server::Shards for ShardsService {
         _request: Request<wire::WatchRoutingRequest>,
     ) -> Result<Response<Self::WatchRoutingStream>, Status> {
         if !self.manager.is_ready() {
-            return Err(Status::unavailable("this shard manager knows no leader, or has not caught up with it"));
+            return Err(Status::unavailable(
+                "this shard manager knows no leader, or has not caught up with it",
+            ));
         }
         let manager = self.manager.clone();
         let tables =
