@@ -9,10 +9,10 @@ setup-cluster: setup-stores ## What tests of clusters need: Redis, an S3 server,
 	@scripts/setup-faketime.sh
 
 test-chaos: build setup-cluster ## A cluster of processes that are killed, stopped, cut off and replaced
-	$(CARGO) test --workspace --no-fail-fast $(CLUSTER_TESTS) -- --nocapture
+	TMPDIR=$$(scripts/test-directory.sh) $(CARGO) test --workspace --no-fail-fast $(CLUSTER_TESTS) -- --nocapture
 
 test-cluster: test-chaos ## The same, and all tests of `emet server` on clusters
-	EMET_TEST_CLUSTER=1 $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(CLUSTER_E2E))
+	TMPDIR=$$(scripts/test-directory.sh) EMET_TEST_CLUSTER=1 $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(CLUSTER_E2E))
 
 # Redis and the S3 server keep their data in TMPDIR: on the disk that the others are measured on.
 bench-cluster: setup setup-stores ## A cluster with 1, 2 and 3 executors beside `emet server` and Redis itself
