@@ -99,23 +99,24 @@ async fn add_all(
     };
     for n in 1..=CALLS {
         let add = call("test:counter/api.{add}", vec![json!(n)], format!("key-{n}"));
-        let mut last = None;
-        for _ in 0..600 {
-            match client.invoke_and_await(&target, &add).await {
-                Ok(_) => {
-                    last = None;
-                    break;
-                }
-                Err(error) => last = Some(error),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        if let Some(error) = last {
-            return Err(error.into());
-        }
+        until_answered(client, &target, &add).await?;
     }
-    let sum = client
-        .invoke_and_await(&target, &call("test:counter/api.{get}", vec![], "sum".into()))
-        .await?;
-    Ok(serde_json::to_value(&sum)?.pointer("/value/0").cloned().unwrap_or_default())
+    let get = call("test:counter/api.{get}", vec![], "sum".into());
+    let sum = until_answered(client, &target, &get).await?;
+    Ok(sum.pointer("/value/0").cloned().unwrap_or_default())
+}
+
+/// Calls with the same key until there is an answer: the server may be killed at any time.
+async fn until_answered(
+    client: &emet_client::Client,
+    target: &emet_api::Target,
+    call: &emet_client::Call,
+) -> Result<serde_json::Value, Failure> {
+    for _ in 0..600 {
+        if let Ok(answer) = client.invoke_and_await(target, call).await {
+            return Ok(serde_json::to_value(&answer)?);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(serde_json::to_value(client.invoke_and_await(target, call).await?)?)
 }
