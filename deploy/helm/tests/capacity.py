@@ -83,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         path = Path(directory)
         path.chmod(0o755)
-        tools = images.host(ROOT / "target/tools/bin")
+        tools = images.host(ROOT / "target/tools")
         cluster = Cluster("emet", path, {
             "emet": images.emet(binary.emet(), path), "redis": tools, "versity/versitygw": tools})
         try:

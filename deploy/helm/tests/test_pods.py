@@ -20,7 +20,7 @@ from kube.cluster import Cluster
 
 COUNTER = ROOT / "tests/guests/prebuilt/counter.wasm"
 CLOCKS = ROOT / "tests/guests/prebuilt/clocks.wasm"
-TOOLS = ROOT / "target/tools/bin"
+TOOLS = ROOT / "target/tools"
 
 
 def make_cluster(case: type[unittest.TestCase], **releases: Path) -> Cluster:

@@ -25,7 +25,8 @@ def root_file_system(spec: dict) -> Path:
     root = scratch / "root"
     layers = f"lowerdir={spec['image']},upperdir={scratch}/upper,workdir={scratch}/work"
     mount("-t", "overlay", "overlay", "-o", layers, str(root))
-    for target in ("proc", "dev", "etc", *(volume["target"].lstrip("/") for volume in spec["volumes"])):
+    for target in ("proc", "dev", "etc", *(target.lstrip("/") for _, target in spec["parts"]),
+                   *(volume["target"].lstrip("/") for volume in spec["volumes"])):
         (root / target).mkdir(parents=True, exist_ok=True)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text(spec["resolv_conf"])
@@ -35,6 +36,8 @@ def root_file_system(spec: dict) -> Path:
         mount("-o", "remount,ro", str(root))
     mount("-t", "proc", "proc", str(root / "proc"))
     mount("--rbind", "/dev", str(root / "dev"))
+    for source, target in spec["parts"]:
+        mount("--bind", source, str(root) + target)
     for volume in spec["volumes"]:
         target = str(root) + volume["target"]
         mount("--bind", volume["source"], target)

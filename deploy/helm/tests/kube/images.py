@@ -19,6 +19,8 @@ class Image:
     entrypoint: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     directory: str
+    # Directories from elsewhere, and where they are in the image.
+    parts: tuple[tuple[Path, str], ...] = ()
 
 
 def emet(binary: Path, directory: Path) -> Image:
@@ -41,7 +43,7 @@ def emet(binary: Path, directory: Path) -> Image:
     return Image(root, tuple(config["Entrypoint"]), environment, config["WorkingDir"])
 
 
-def host(*extra: Path) -> Image:
-    """This machine's files, for programs installed here; `extra` directories come first in the path."""
-    path = ":".join([*map(str, extra), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
-    return Image(Path("/"), (), (("PATH", path),), "/")
+def host(tools: Path) -> Image:
+    """This machine's files, and a directory of programs installed for tests in a place that no volume hides."""
+    path = "/opt/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return Image(Path("/"), (), (("PATH", path),), "/", ((tools, "/opt/tools"),))

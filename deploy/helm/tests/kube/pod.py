@@ -67,6 +67,7 @@ class Pod:
         environment = self.environment()
         return {
             "image": str(self.image.root),
+            "parts": [(str(source), target) for source, target in self.image.parts],
             "scratch": str(scratch),
             "read_only": self.container["securityContext"]["readOnlyRootFilesystem"],
             "user": security["runAsUser"],
