@@ -1,11 +1,14 @@
 # The Helm chart and the image. Included by the top Makefile.
 HELM_PYTHON = target/tools/helm-venv/bin/python
 
-.PHONY: setup-helm test-helm test-helm-apiserver helm-capacity image
+.PHONY: setup-helm test-chart test-helm test-helm-apiserver helm-capacity image
 setup-helm: ## Helm, Kubernetes schemas, Redis and an S3 server for tests, into target/tools
 	@scripts/setup-helm.sh
 	@scripts/setup-redis.sh
 	@scripts/setup-s3.sh
+
+test-chart: setup-helm ## Chart and image without running them: lint, schemas, policies, templates
+	EMET_BIN=$(TARGET_DIR)/debug/emet $(HELM_PYTHON) deploy/helm/tests/run.py test_image test_options test_policy test_schemas test_templates
 
 test-helm: setup-helm ## Chart and image: lint, schemas, policies, templates; the pods run as real processes
 	CARGO=$(CARGO) scripts/build-releases.sh
