@@ -43,8 +43,10 @@ impl TraceService for Collector {
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let scopes = request.into_inner().resource_spans.into_iter().flat_map(|resource| {
             let attributes = resource.resource.unwrap_or_default().attributes;
-            let text =
-                |value: &Value| matches!(value, Value::StringValue(name) if name == "emet-server");
+            // On a cluster each role has its own.
+            let text = |value: &Value| {
+                matches!(value, Value::StringValue(name) if name.starts_with("emet-"))
+            };
             let named = attributes.iter().any(|a| {
                 a.key == "service.name"
                     && a.value.as_ref().and_then(|v| v.value.as_ref()).is_some_and(text)
