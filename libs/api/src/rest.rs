@@ -227,6 +227,7 @@ pub struct TokenInfo {
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends to be valid, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
 }
 
