@@ -1,7 +1,8 @@
 //! What durable timers do: wake workers, and invoke them.
 
 use crate::actor::{Arrival, Command, ReplyTo};
-use crate::executor::{Making, Shared};
+use crate::actors::Making;
+use crate::executor::Shared;
 use crate::timers::Due;
 use emet_api::{Caller, InvokeParameters};
 use emet_engine::Cause;

@@ -1,10 +1,11 @@
 //! Runs workers: one actor per worker that has something to do.
 //!
-//! The way of an invocation: [`executor`] finds or makes the worker's actor; [`actor`] decides by
+//! The way of an invocation: [`actors`] finds or makes the worker's actor; [`actor`] decides by
 //! the folded log whether it is new, queues or starts it; [`job`] loads the worker if needed,
 //! replays its log and calls the guest; the result is committed to the oplog and answered.
 
 mod actor;
+mod actors;
 mod calls;
 mod checkpoints;
 mod executor;

@@ -1,7 +1,8 @@
 //! Taking shards over, and letting them go.
 
 use crate::actor::{Command, SHUTDOWN};
-use crate::executor::{Executor, Handle, Shared};
+use crate::actors::Handle;
+use crate::executor::{Executor, Shared};
 use emet_model::{ComponentId, WorkerId};
 use emet_shard_map::{Held, ShardId};
 use emet_storage::Shards;

@@ -1,7 +1,8 @@
 //! Room among the workers in memory: who gets a place, and who leaves for it.
 
 use crate::actor::Command;
-use crate::executor::{Shared, gone};
+use crate::actors::gone;
+use crate::executor::Shared;
 use emet_model::WorkerError;
 use emet_telemetry::metrics::list::EVICTIONS;
 use std::sync::Weak;

@@ -2,7 +2,8 @@
 //! from the store.
 
 use crate::actor::{Command, ReplyTo};
-use crate::executor::{Executor, Making};
+use crate::actors::Making;
+use crate::executor::Executor;
 use crate::files::{FileAnswer, FileRequest};
 use crate::firing::Scheduled;
 use crate::search::Query;

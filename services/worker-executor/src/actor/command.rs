@@ -1,6 +1,6 @@
 //! What can be asked of a worker's actor, and how it answers.
 
-use crate::executor::Making;
+use crate::actors::Making;
 use crate::files::{FileAnswer, FileRequest};
 use emet_api::{Caller, InvokeParameters, RevertTarget, Verification, WorkerEvent};
 use emet_engine::Cause;
