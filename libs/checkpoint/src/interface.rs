@@ -2,7 +2,11 @@
 //! and where they are passed on.
 
 use crate::ledger;
-use wasm_encoder::{ComponentTypeSection, ComponentValType, PrimitiveValType, ValType};
+use crate::rewrite::Next;
+use wasm_encoder::{
+    Component, ComponentExportKind, ComponentExportSection, ComponentTypeSection, ComponentValType,
+    PrimitiveValType, ValType,
+};
 
 const U32: ComponentValType = ComponentValType::Primitive(PrimitiveValType::U32);
 const U64: ComponentValType = ComponentValType::Primitive(PrimitiveValType::U64);
@@ -99,17 +103,36 @@ impl Handle {
         format!("{name}-{kind}")
     }
 
-    /// Index of the type, after [`add_handle_types`] with the same first index.
+    /// Index of the type, after [`export_resource`] with its first index.
     pub(crate) fn ty(self, first: u32) -> u32 {
         first + self as u32
     }
 }
 
 /// How many types there are for each kind.
-pub(crate) const HANDLE_TYPES: u32 = 6;
+const HANDLE_TYPES: u32 = 6;
+
+/// Exports the type of a resource, and defines the types of the functions of [`Handle`]: only exported
+/// types can be part of the type of an exported function. The index of the first of them.
+pub(crate) fn export_resource(
+    out: &mut Component,
+    types: &mut u32,
+    name: &str,
+    resource: u32,
+) -> u32 {
+    let mut exports = ComponentExportSection::new();
+    exports.export(name, ComponentExportKind::Type, resource, None);
+    let exported = Next::take(types);
+    let first = *types;
+    let mut section = ComponentTypeSection::new();
+    add_handle_types(&mut section, exported, first);
+    *types += HANDLE_TYPES;
+    out.section(&exports).section(&section);
+    first
+}
 
 /// Defines the types of the functions of [`Handle`]; the first of them has the given index.
-pub(crate) fn add_handle_types(types: &mut ComponentTypeSection, resource: u32, first: u32) {
+fn add_handle_types(types: &mut ComponentTypeSection, resource: u32, first: u32) {
     let (own, borrow) = (ComponentValType::Type(first), ComponentValType::Type(first + 1));
     types.defined_type().own(resource);
     types.defined_type().borrow(resource);

@@ -2,12 +2,12 @@
 //! checkpoints, under numbers of its own.
 
 use crate::accessor::Outer;
-use crate::interface::{self, HANDLE_TYPES, Handle, OF_ACCESSOR, OF_LEDGER, add_handle_types};
+use crate::interface::{self, Handle, OF_ACCESSOR, OF_LEDGER, export_resource};
 use crate::rewrite::Next;
 use crate::{Part, Refusal, export_name, uses};
 use wasm_encoder::{
     Alias, Component, ComponentAliasSection, ComponentExportKind, ComponentExportSection,
-    ComponentTypeRef, ComponentTypeSection,
+    ComponentTypeRef,
 };
 use wasmparser::{ComponentExternalKind, ComponentInstance};
 
@@ -91,16 +91,8 @@ impl Passing<'_> {
         for (kind, found) in (1u32..).zip(&part.kinds) {
             let name = interface::resource(kind);
             let inner = self.alias(ComponentExportKind::Type, &name);
-            let mut exports = ComponentExportSection::new();
-            let outer_name = export_name(self.number, &name);
-            exports.export(outer_name.as_str(), ComponentExportKind::Type, inner, None);
-            self.out.section(&exports);
-            let exported = Next::take(&mut self.outer.types);
-            let first = self.outer.types;
-            let mut types = ComponentTypeSection::new();
-            add_handle_types(&mut types, exported, first);
-            self.out.section(&types);
-            self.outer.types += HANDLE_TYPES;
+            let name = export_name(self.number, &name);
+            let first = export_resource(self.out, &mut self.outer.types, &name, inner);
             let handles = Handle::of(found.interface.is_none()).iter();
             self.functions(
                 handles.map(|handle| (handle.name(kind), Some(handle.ty(first)))).collect(),

@@ -8,7 +8,7 @@
 mod module;
 
 use crate::interface::{
-    self, HANDLE_TYPES, Handle, OF_ACCESSOR, OF_LEDGER, Ty, add_handle_types, add_plain_types,
+    self, Handle, OF_ACCESSOR, OF_LEDGER, Ty, add_plain_types, export_resource,
 };
 use crate::resources::{Found, Resources, Source};
 use crate::rewrite::{LEDGER_INSTANCE, Next, State};
@@ -142,16 +142,7 @@ impl Appender<'_> {
     fn export_kind(&mut self, kind: u32, found: &Found, accessor: u32) {
         let resource = self.resource_type(found);
         let name = export_name(PART, &interface::resource(kind));
-        // Only exported types can be part of the type of an exported function.
-        let mut exports = ComponentExportSection::new();
-        exports.export(name.as_str(), ComponentExportKind::Type, resource, None);
-        self.out.section(&exports);
-        let exported = Next::take(&mut self.outer.types);
-        let first = self.outer.types;
-        let mut types = ComponentTypeSection::new();
-        add_handle_types(&mut types, exported, first);
-        self.out.section(&types);
-        self.outer.types += HANDLE_TYPES;
+        let first = export_resource(self.out, &mut self.outer.types, &name, resource);
         let own = matches!(found.source, Source::Own { .. });
         let new = if own { self.resource_new(resource) } else { 0 };
         let mut lifts = Lifts::default();
