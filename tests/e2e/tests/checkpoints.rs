@@ -147,6 +147,9 @@ fn seal(checkpoint: &mut Vec<u8>) {
     checkpoint.extend_from_slice(&checksum);
 }
 
+/// Changes a stored checkpoint.
+type Spoil = fn(&mut Vec<u8>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_a_checkpoint_costs_only_time() -> Result<(), Failure> {
     let mut server = Server::start_with(ALWAYS).await?;
@@ -156,7 +159,7 @@ async fn what_is_wrong_with_a_checkpoint_costs_only_time() -> Result<(), Failure
         server.call(&worker, ADD, json!([n])).await?;
         server.call(&other, ADD, json!([100 * n])).await?;
     }
-    let spoil: [(&str, fn(&mut Vec<u8>)); 7] = [
+    let spoil: [(&str, Spoil); 7] = [
         ("it is of another release", |bytes| {
             bytes[8] += 1;
             seal(bytes);
