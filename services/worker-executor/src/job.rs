@@ -332,8 +332,7 @@ impl Scene {
         let Some(function) = find_snapshot_function(instance, "load") else {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
-        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await
-        {
+        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec())]).await {
             Err(trap) if Stop::find(&trap).is_none() => {
                 wasmtime::bail!("Manual update failed to load snapshot: {trap:#}")
             }

@@ -1,5 +1,7 @@
 //! The examples do what their READMEs say.
 
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use emet_client::Upload;
 use emet_e2e::{Failure, Server};
 use emet_model::{ComponentId, DynamicLinkedInstance, WorkerId};

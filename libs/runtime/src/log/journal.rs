@@ -162,15 +162,12 @@ impl Journal {
     }
 
     /// Records a call that was just executed. Remote writes are durable when this returns.
-    pub async fn record<Req: Wit + Send, Resp: Wit + Sync>(
+    pub async fn record<Req: Wit + Send, Resp: Wit + Clone + Sync>(
         &mut self,
         function: &HostFn<Req, Resp>,
         request: Req,
         response: &Resp,
-    ) -> Result<()>
-    where
-        Resp: Clone,
-    {
+    ) -> Result<()> {
         self.record_in(function, None, request, response).await
     }
 
