@@ -100,6 +100,24 @@ async fn a_c_counter_survives_a_kill() -> Result<(), Failure> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_in_zig_survive_a_kill() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let upload = Upload { wasm: compressed_example("zig-median")?.into(), ..Default::default() };
+    let component = server.client.create_component("demo:median", upload).await?;
+    let worker = WorkerId::new(component.versioned_component_id.component_id, "zig");
+    for (n, measurement) in [(1, 9.5), (2, 0.25), (3, 4.5)] {
+        let count = server.call(&worker, "demo:median/api.{add}", json!([measurement])).await?;
+        assert_eq!(count, json!(n));
+    }
+    let say = "demo:median/api.{say}";
+    assert_eq!(server.call(&worker, say, json!(["seconds"])).await?, json!("4.5 seconds"));
+    server.crash().await?;
+    server.call(&worker, "demo:median/api.{add}", json!([5.5])).await?;
+    assert_eq!(server.call(&worker, say, json!(["s"])).await?, json!("5 s"));
+    Ok(())
+}
+
 /// A heap that was collected: the replay must collect it at the same moments.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_heap_of_a_go_component_survives_a_kill() -> Result<(), Failure> {

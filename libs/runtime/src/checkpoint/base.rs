@@ -79,7 +79,7 @@ impl Instance {
             return Ok(Ok(first.clone()));
         }
         let own = asked || !self.access().holds_nothing(&plan).await?;
-        if own && let Some(reason) = self.cannot_begin_again(&plan).await? {
+        if own && let Some(reason) = self.cannot_begin_again(&plan, asked).await? {
             return Ok(Err(format!("after its initialisation, {reason}")));
         }
         let Some(base) = self.access().base(&plan, first.as_deref(), own).await? else {
@@ -94,9 +94,13 @@ impl Instance {
 
     /// Why the initialisation, repeated with the recorded answers, would not give the same again
     /// in all respects, if so.
-    async fn cannot_begin_again(&mut self, plan: &Plan) -> wasmtime::Result<Option<String>> {
+    async fn cannot_begin_again(
+        &mut self,
+        plan: &Plan,
+        asked: bool,
+    ) -> wasmtime::Result<Option<String>> {
         let ctx = self.ctx_ref();
-        if !ctx.journal.is_persisting() {
+        if asked && !ctx.journal.is_persisting() {
             return Ok(Some("what the host has answered is not in the log".into()));
         }
         if !ctx.exchanges.is_empty() {
