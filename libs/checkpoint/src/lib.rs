@@ -29,7 +29,7 @@ mod wrapping;
 use serde::{Deserialize, Serialize};
 
 /// Version of the rewriting: part of the key of whatever depends on a rewritten component.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Names of imports and exports that start with this belong to Emet; a component that uses one is
 /// refused at upload.

@@ -17,6 +17,7 @@ use emet_runtime::log::{Journal, OplogWriter};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, UnderWay, Waiting, WorkerCtx};
 use emet_telemetry::metrics::list::CHECKPOINT_LOADS;
 use emet_values::Value;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::OwnedSemaphorePermit;
@@ -279,7 +280,8 @@ impl Scene {
         }))
     }
 
-    /// The context of an instance, with the files of a checkpoint or else the initial ones.
+    /// The context of an instance. It has the initial files, unless a checkpoint has files and the
+    /// initialisation, which deals with nothing, does not look at the initial ones.
     async fn context(
         &self,
         prepared: &Prepared,
@@ -291,10 +293,8 @@ impl Scene {
         let files = WorkerFiles::new(&node.work_dir);
         let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
         let read_only = match checkpoint {
-            Some(checkpoint) => {
-                files.restore(checkpoint, initial, blobs).await.map_err(WorkerError::unknown)?
-            }
-            None => files.place(initial, blobs).await.map_err(|(path, reason)| {
+            Some(checkpoint) if !checkpoint.binding.own_base => HashSet::new(),
+            _ => files.place(initial, blobs).await.map_err(|(path, reason)| {
                 WorkerError::InitialComponentFileDownloadFailed { path, reason }
             })?,
         };

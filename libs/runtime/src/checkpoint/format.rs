@@ -43,6 +43,9 @@ pub struct Binding {
     /// Checksum of the fresh instance that the state is told against.
     #[prost(uint32, tag = "8")]
     pub base: u32,
+    /// Whether that is the worker's own, made by an initialisation that deals with the host.
+    #[prost(bool, tag = "9")]
+    pub own_base: bool,
 }
 
 impl Binding {

@@ -8,6 +8,7 @@
 //! * [`CheckpointStore`] keeps them beside the worker's other objects, and results beside them
 
 mod access;
+mod base;
 mod capture;
 mod differences;
 mod files;
@@ -22,8 +23,8 @@ pub use capture::{Capture, Captured};
 pub use format::{Binding, Checkpoint};
 pub use store::{CheckpointStore, ResultsPlace, entry_hash};
 
+pub(crate) use base::Base;
 pub(crate) use host::{HostState, REMADE};
-pub(crate) use image::Base;
 
 use std::str::FromStr;
 
