@@ -197,7 +197,11 @@ async fn run_snippets(wasm: Vec<u8>) -> Result<(), Failure> {
         let idle = call("idle-workers", json!([id_json(id), precise])).await?;
         let names: Vec<&Value> =
             idle.as_array().into_iter().flatten().map(|w| &w["worker-id"]["worker-name"]).collect();
-        assert_eq!(names, [&json!("other")], "this one is running");
+        // Of this one it is not in the log yet that it runs, and only a precise answer asks its owner.
+        assert!(
+            names == [&json!("other")] || !precise && names.contains(&&json!("other")),
+            "{names:?}"
+        );
     }
 
     let bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
