@@ -2,10 +2,11 @@
 
 use super::failure::Failure;
 use super::scripts;
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisResult, Value};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
 
 /// How long a server may take.
 #[derive(Clone, Copy, Debug)]
@@ -18,16 +19,29 @@ pub(super) struct Patience {
 
 /// A connection that is renewed.
 pub(super) struct Link {
+    target: Arc<Target>,
+    open: Arc<Open>,
+}
+
+/// What to connect to.
+struct Target {
     /// Where the server may be; the first master of them is taken.
     servers: Vec<ConnectionInfo>,
     patience: Patience,
     /// Whether the server must be a master; if so the scripts are made known to it.
     master: bool,
-    open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
+    current: Mutex<Current>,
+    /// Held while a connection is made, by a task of its own: a caller that is not polled for a while
+    /// must not keep it from the others.
+    making: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Current {
     connection: Option<MultiplexedConnection>,
     /// Counts connections, so that the end of an old one does not close its successor.
     number: u64,
@@ -36,12 +50,16 @@ struct Open {
 impl Link {
     /// To a master.
     pub(super) fn new(servers: Vec<ConnectionInfo>, patience: Patience) -> Self {
-        Self { servers, patience, master: true, open: Mutex::default() }
+        Self::to(Target { servers, patience, master: true })
     }
 
     /// To a server of any role, to ask it about itself.
     pub(super) fn to_any(servers: Vec<ConnectionInfo>, patience: Patience) -> Self {
-        Self { servers, patience, master: false, open: Mutex::default() }
+        Self::to(Target { servers, patience, master: false })
+    }
+
+    fn to(target: Target) -> Self {
+        Self { target: Arc::new(target), open: Arc::default() }
     }
 
     /// Sends commands at once and gives their results in order. An error means that the
@@ -50,31 +68,61 @@ impl Link {
         &self,
         commands: Vec<Cmd>,
     ) -> Result<Vec<Result<Value, Failure>>, Failure> {
-        let (mut connection, number) = self.connect().await?;
+        let (mut connection, number) = self.connection().await?;
         let results = exchange(&mut connection, commands).await;
         let ended = match &results {
             Ok(results) => results.iter().any(|r| r.as_ref().is_err_and(Failure::ends_connection)),
             Err(_) => true,
         };
         if ended {
-            self.close(number).await;
+            self.open.close(number);
         }
         results
     }
 
-    async fn connect(&self) -> Result<(MultiplexedConnection, u64), Failure> {
-        let mut open = self.open.lock().await;
-        if let Some(connection) = &open.connection {
-            return Ok((connection.clone(), open.number));
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {
+        if let Some(open) = self.open.current() {
+            return Ok(open);
         }
+        let (target, open) = (self.target.clone(), self.open.clone());
+        let made = tokio::spawn(async move {
+            let _making = open.making.lock().await;
+            match open.current() {
+                Some(made) => Ok(made),
+                None => Ok(open.renew(target.connect().await?)),
+            }
+        });
+        made.await.unwrap_or_else(|error| Err(Failure::Unready(error.to_string())))
+    }
+}
+
+impl Open {
+    fn current(&self) -> Option<(MultiplexedConnection, u64)> {
+        let current = self.current.lock();
+        current.connection.clone().map(|connection| (connection, current.number))
+    }
+
+    fn renew(&self, connection: MultiplexedConnection) -> (MultiplexedConnection, u64) {
+        let mut current = self.current.lock();
+        current.number = current.number.wrapping_add(1);
+        current.connection = Some(connection.clone());
+        (connection, current.number)
+    }
+
+    fn close(&self, number: u64) {
+        let mut current = self.current.lock();
+        if current.number == number {
+            current.connection = None;
+        }
+    }
+}
+
+impl Target {
+    async fn connect(&self) -> Result<MultiplexedConnection, Failure> {
         let mut failure = Failure::Unready("no Redis server is configured".into());
         for server in &self.servers {
             match self.connect_to(server).await {
-                Ok(connection) => {
-                    open.number = open.number.wrapping_add(1);
-                    open.connection = Some(connection.clone());
-                    return Ok((connection, open.number));
-                }
+                Ok(connection) => return Ok(connection),
                 Err(error) => failure = Failure::Unready(format!("{}: {error}", server.addr())),
             }
         }
@@ -93,13 +141,6 @@ impl Link {
             prepare(&mut connection).await?;
         }
         Ok(connection)
-    }
-
-    async fn close(&self, number: u64) {
-        let mut open = self.open.lock().await;
-        if open.number == number {
-            open.connection = None;
-        }
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) enum Topology {
     /// One master, at one of the configured addresses.
     Single(Arc<Node>),
     /// A Redis Cluster.
-    Cluster(Cluster),
+    Cluster(Arc<Cluster>),
 }
 
 /// What is known of a cluster.
@@ -78,7 +78,7 @@ impl Topology {
             refreshed: Mutex::default(),
         };
         cluster.read_map().await?;
-        Ok(Self::Cluster(cluster))
+        Ok(Self::Cluster(Arc::new(cluster)))
     }
 
     /// One node for every master.
@@ -113,18 +113,27 @@ impl Topology {
     /// Reads the map again, unless that was just done. If it cannot be read the old one stays.
     pub(super) async fn refresh(&self) {
         let Self::Cluster(cluster) = self else { return };
-        let mut refreshed = cluster.refreshed.lock().await;
-        if refreshed.is_some_and(|at| at.elapsed() < REFRESH_EVERY) {
-            return;
+        let cluster = cluster.clone();
+        // A task of its own: a caller that is not polled for a while must not keep others waiting.
+        let refreshing = tokio::spawn(async move { cluster.refresh().await });
+        if let Err(error) = refreshing.await {
+            tracing::warn!(%error, "cannot read the map of the Redis Cluster");
         }
-        if let Err(failure) = cluster.read_map().await {
-            tracing::warn!(reason = failure.text(), "cannot read the map of the Redis Cluster");
-        }
-        *refreshed = Some(Instant::now());
     }
 }
 
 impl Cluster {
+    async fn refresh(&self) {
+        let mut refreshed = self.refreshed.lock().await;
+        if refreshed.is_some_and(|at| at.elapsed() < REFRESH_EVERY) {
+            return;
+        }
+        if let Err(failure) = self.read_map().await {
+            tracing::warn!(reason = failure.text(), "cannot read the map of the Redis Cluster");
+        }
+        *refreshed = Some(Instant::now());
+    }
+
     fn holder(&self, slot: u16) -> Option<String> {
         let ranges = self.ranges.read();
         let range = ranges.iter().find(|range| range.first <= slot && slot <= range.last);

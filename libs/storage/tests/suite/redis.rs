@@ -229,6 +229,23 @@ async fn a_replica_takes_over_without_losing_what_it_was_waited_for() {
     }
 }
 
+/// As the job of a worker while its actor handles a command that reads, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_is_not_polled_keeps_nobody_from_a_new_connection() {
+    let mut server = RedisServer::start();
+    let options = RedisOptions { retry_for: Duration::ZERO, ..redis_options(&server) };
+    let log = Redis::connect(options).await.unwrap().log();
+    let a = key(1, "a");
+    server.kill();
+    log.head(&a).await.unwrap_err();
+    server.restart();
+    let mut first = std::pin::pin!(log.head(&a));
+    assert!(futures::poll!(first.as_mut()).is_pending());
+    let second = tokio::time::timeout(Duration::from_secs(30), log.head(&a)).await;
+    assert_eq!(second.expect("it waits for the first"), Ok(None));
+    assert_eq!(first.await, Ok(None));
+}
+
 #[tokio::test]
 async fn a_paused_server_is_waited_for() {
     let server = RedisServer::start();
