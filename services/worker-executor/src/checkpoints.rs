@@ -10,8 +10,8 @@ use emet_model::{
 use emet_oplog::{Finished, summary};
 use emet_runtime::Prepared;
 use emet_runtime::checkpoint::{
-    Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, ResultsPlace,
-    entry_hash,
+    Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, KeptResult,
+    ResultsPlace, entry_hash,
 };
 use emet_runtime::log::OplogWriter;
 use emet_telemetry::metrics::list::{CHECKPOINT_BYTES, CHECKPOINT_SECONDS, CHECKPOINTS};
@@ -82,6 +82,11 @@ impl Checkpoints {
     /// Whether the worker leaves memory after each checkpoint.
     pub(crate) fn unloads(&self) -> bool {
         self.mode == CheckpointMode::Always
+    }
+
+    /// Whether none are ever taken.
+    pub(crate) fn are_off(&self) -> bool {
+        self.mode == CheckpointMode::Off
     }
 
     /// Whether a checkpoint is to be taken of a worker that executes nothing, and whose guest has run
@@ -212,6 +217,16 @@ impl Checkpoints {
             writer.recall(key.clone(), finished);
         }
         Ok(())
+    }
+
+    /// The result of a key whose entries were dropped.
+    pub(crate) async fn kept(
+        &self,
+        writer: &OplogWriter,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeptResult>, WorkerError> {
+        let created_at = writer.with_state(|s| s.created_at);
+        self.store.kept_result(&writer.worker, created_at, key).await
     }
 }
 

@@ -7,13 +7,15 @@ use crate::actor::Reply;
 use crate::checkpoints::fitting;
 use crate::executor::Shared;
 use crate::observe;
+use crate::rebase::NewBase;
+use crate::retention::dropped;
 use emet_api::Verification;
-use emet_engine::{Load, load_plan};
+use emet_engine::{Load, fits, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
 use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
-use emet_runtime::checkpoint::Checkpoint;
+use emet_runtime::checkpoint::{Checkpoint, rewriting_tag};
 use emet_runtime::files::WorkerFiles;
-use emet_runtime::log::{Journal, OplogWriter};
+use emet_runtime::log::{Journal, OplogWriter, base_failure};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, UnderWay, Waiting, WorkerCtx};
 use emet_telemetry::metrics::list::CHECKPOINT_LOADS;
 use emet_values::Value;
@@ -44,6 +46,8 @@ pub(crate) enum Job {
     Snapshot,
     /// Compare the instance with a replay of the whole log.
     Verify(Reply<Verification>),
+    /// Make a base of the instance, so that older entries can be dropped.
+    Rebase,
 }
 
 /// How a job ended.
@@ -54,6 +58,8 @@ pub(crate) enum Ended {
     Snapshot(Result<Vec<u8>, String>),
     /// The comparison was answered.
     Verified,
+    /// What can stand for the history, if it was found to be the same.
+    Rebased(Option<NewBase>),
     /// The worker cannot be made ready; its log is as it was.
     NotLoaded(WorkerError),
     /// The instance waits for a time, a promise or calls, and was given up.
@@ -100,11 +106,15 @@ impl Scene {
             Job::Call(invocation) => self.start(&mut loaded, invocation).await,
             Job::Snapshot => self.snapshot(&mut loaded).await,
             Job::Verify(reply) => self.verify(&mut loaded, reply).await,
+            Job::Rebase => self.rebase(&mut loaded).await,
         };
         match ended {
-            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)) | Ended::Verified)) => {
-                (loaded, ended)
-            }
+            Ok(
+                ended @ (Ended::Ready
+                | Ended::Snapshot(Ok(_))
+                | Ended::Verified
+                | Ended::Rebased(_)),
+            ) => (loaded, ended),
             Ok(ended) => (None, ended),
             Err(error) => {
                 let waiting = loaded.as_mut().and_then(|l| l.instance.take_waiting());
@@ -135,14 +145,14 @@ impl Scene {
             let loaded = slot.insert(Loaded { instance, _place: place });
             match self.traced_replay(&mut loaded.instance).await {
                 Err(error) if matches!(Stop::find(&error), Some(Stop::Diverged { .. })) => {
-                    tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; the whole log is replayed");
+                    tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; all of the log is replayed");
                 }
                 ended => return ended,
             }
             *slot = None;
             place = self.shared.place().await.map_err(Stop::from)?;
         }
-        let instance = match self.fresh(prepared, &plan, target).await? {
+        let instance = match self.beginning(prepared, &plan, target).await? {
             Ok(instance) => instance,
             Err(ended) => return Ok(ended),
         };
@@ -154,8 +164,67 @@ impl Scene {
         self.replay(instance).instrument(emet_telemetry::span!("replay", emet.replay = true)).await
     }
 
+    /// An instance at the beginning of the history that there is, of which this is the last index to be
+    /// replayed: at the start of the log, or as the base left it that stands for dropped entries.
+    pub(crate) async fn beginning(
+        &mut self,
+        prepared: Arc<Prepared>,
+        plan: &Load,
+        target: OplogIndex,
+    ) -> wasmtime::Result<Result<Instance, Ended>> {
+        // A worker that was just made has nothing in the store yet, and an ephemeral one reads nothing.
+        let first = match self.ephemeral || target <= 1 {
+            true => 1,
+            false => self.writer.first_index().await.map_err(Stop::from)?,
+        };
+        // What is dropped does not matter where a snapshot replaces it.
+        if plan.skipped.covers(2, first.saturating_sub(1)) {
+            return self.fresh(prepared, plan, target).await;
+        }
+        match self.from_base(plan, first, target).await {
+            Ok(instance) => Ok(Ok(instance)),
+            Err(error) => Ok(Err(Ended::NotLoaded(error))),
+        }
+    }
+
+    /// An instance with the state of the base that a log begins with.
+    async fn from_base(
+        &self,
+        plan: &Load,
+        first: OplogIndex,
+        target: OplogIndex,
+    ) -> Result<Instance, WorkerError> {
+        if plan.update.is_some() {
+            let reason = format!(
+                "an automatic update replays the whole history, and {}; use a manual update, which takes a snapshot",
+                dropped(first)
+            );
+            return Err(WorkerError::invalid(reason));
+        }
+        let unusable = |reason: &str| base_failure(first, reason);
+        let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
+        let base = base.map_err(|reason| unusable(&reason))?;
+        let (tag, binding) = (rewriting_tag(), &base.binding);
+        if binding.engine != tag {
+            let needed = &binding.engine;
+            return Err(unusable(&format!("it needs {needed}, and this release has {tag}")));
+        }
+        let id = VersionedComponentId {
+            component_id: self.writer.worker.component_id,
+            version: plan.version,
+        };
+        let prepared = self.shared.cache.rewritten(id).await?;
+        let same_code =
+            binding.version == id.version && binding.digest == prepared.metadata.wasm_digest;
+        if !same_code || !self.writer.with_state(|s| fits(s, plan, &base.state)) {
+            return Err(unusable("it is of another component version or history"));
+        }
+        let restored = self.restored(&prepared, plan, target, &base).await;
+        restored.map_err(|error| unusable(&format!("{error:#}")))
+    }
+
     /// An instance at the start of the log, of which this is the last index to be replayed.
-    pub(crate) async fn fresh(
+    async fn fresh(
         &self,
         prepared: Arc<Prepared>,
         plan: &Load,
@@ -205,23 +274,33 @@ impl Scene {
             return None;
         };
         let index = checkpoint.binding.index;
-        let patience = Instant::now() + ROOM_PATIENCE;
-        let restored = loop {
-            let ctx = match self.context(prepared, plan, target, Some(&checkpoint)).await {
-                Ok(ctx) => ctx,
-                Err(error) => break Err(error.to_string()),
-            };
-            match Instance::restore(prepared.clone(), ctx, &checkpoint).await {
-                Err(error) if self.waits_for_room(&error, patience).await => {}
-                restored => break restored.map_err(|e| format!("{e:#}")),
-            }
-        };
+        let restored = self.restored(prepared, plan, target, &checkpoint).await;
         CHECKPOINT_LOADS.with([if restored.is_ok() { "checkpoint" } else { "log" }]).inc();
         match restored {
             Ok(instance) => Some((instance, index)),
-            Err(reason) => {
+            Err(error) => {
+                let reason = format!("{error:#}");
                 tracing::warn!(worker = %self.writer.worker, index, %reason, "a checkpoint cannot be used; the log is replayed");
                 None
+            }
+        }
+    }
+
+    /// An instance with the state of a checkpoint or base, which fits.
+    pub(crate) async fn restored(
+        &self,
+        prepared: &Arc<Prepared>,
+        plan: &Load,
+        target: OplogIndex,
+        checkpoint: &Checkpoint,
+    ) -> wasmtime::Result<Instance> {
+        let patience = Instant::now() + ROOM_PATIENCE;
+        loop {
+            let ctx = self.context(prepared, plan, target, Some(checkpoint)).await;
+            let ctx = ctx.map_err(|error| wasmtime::Error::msg(error.to_string()))?;
+            match Instance::restore(prepared.clone(), ctx, checkpoint).await {
+                Err(error) if self.waits_for_room(&error, patience).await => {}
+                restored => return restored,
             }
         }
     }

@@ -4,7 +4,8 @@ use super::access::Access;
 use super::differences;
 use super::files;
 use super::format::{
-    Binding, Body, GuestResource, IndexedResource, Node, PartState, Settings, seal,
+    BASE, Binding, Body, CHECKPOINT, GuestResource, IndexedResource, Node, PartState, Settings,
+    seal,
 };
 use super::handles::GuestTypes;
 use crate::{Instance, WorkerCtx};
@@ -132,7 +133,12 @@ impl Capture {
     /// Encodes a checkpoint of the state, with the folded state (`emet_oplog::summary`) up to the
     /// same index; takes time with its size.
     pub fn seal(&self, binding: Binding, state: Bytes) -> Result<Bytes, String> {
-        seal(binding, state, &self.body)
+        seal(CHECKPOINT, binding, state, &self.body)
+    }
+
+    /// As [`Self::seal`], as a base.
+    pub fn seal_base(&self, binding: Binding, state: Bytes) -> Result<Bytes, String> {
+        seal(BASE, binding, state, &self.body)
     }
 
     /// SHA-256 of all but the files: the same for equal states, however they came to be.

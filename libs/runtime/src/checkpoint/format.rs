@@ -1,5 +1,5 @@
-//! The stored form of a checkpoint (docs/format/checkpoint.md): a header that says what it fits, the
-//! folded state, and the compressed state of the instance, closed by a checksum.
+//! The stored form of a checkpoint and of a base (docs/format/checkpoint.md): a header that says what
+//! it fits, the folded state, and the compressed state of the instance, closed by a checksum.
 
 use bytes::Bytes;
 use emet_model::WorkerId;
@@ -7,9 +7,19 @@ use emet_oplog::{WorkerState, summary};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-const MAGIC: &[u8; 8] = b"EMETCKPT";
-/// Version of the form.
-const FORMAT: u32 = 2;
+/// How stored bytes begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    name: &'static str,
+    magic: &'static [u8; 8],
+    version: u32,
+}
+
+/// The form of checkpoints. Those of another version are left aside.
+pub(crate) const CHECKPOINT: Form = Form { name: "checkpoint", magic: b"EMETCKPT", version: 2 };
+/// The form of bases. Every later release has to read this version, too, for a base is no cache.
+pub(crate) const BASE: Form = Form { name: "base", magic: b"EMETBASE", version: 1 };
+
 const CHECKSUM: usize = 32;
 /// Effort of compression: the fastest, which already takes out most.
 const LEVEL: i32 = 1;
@@ -31,7 +41,7 @@ pub struct Binding {
     /// SHA-256 of the binary, in hex.
     #[prost(string, tag = "4")]
     pub digest: String,
-    /// Engine, its configuration, and the rewriting.
+    /// Engine, its configuration, and the rewriting; of a base the rewriting alone.
     #[prost(string, tag = "5")]
     pub engine: String,
     /// Index of the last entry that is part of the state.
@@ -249,7 +259,7 @@ pub(crate) struct Body {
     pub(crate) settings: Option<Settings>,
 }
 
-/// A stored checkpoint.
+/// A stored checkpoint or base.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// What it fits.
@@ -260,8 +270,13 @@ pub struct Checkpoint {
     body_length: usize,
 }
 
-/// Encodes a checkpoint.
-pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes, String> {
+/// Encodes a checkpoint or a base.
+pub(crate) fn seal(
+    form: Form,
+    binding: Binding,
+    state: Bytes,
+    body: &Body,
+) -> Result<Bytes, String> {
     let body = body.encode_to_vec();
     if body.len() > MAX_BODY {
         return Err(format!(
@@ -272,9 +287,10 @@ pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes,
     let header =
         Header { binding: Some(binding), state, body_length: body.len() as u64 }.encode_to_vec();
     let compressed = zstd::bulk::compress(&body, LEVEL).map_err(|e| e.to_string())?;
-    let mut out = Vec::with_capacity(MAGIC.len() + 8 + header.len() + compressed.len() + CHECKSUM);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&FORMAT.to_le_bytes());
+    let mut out =
+        Vec::with_capacity(form.magic.len() + 8 + header.len() + compressed.len() + CHECKSUM);
+    out.extend_from_slice(form.magic);
+    out.extend_from_slice(&form.version.to_le_bytes());
     out.extend_from_slice(&u32::try_from(header.len()).map_err(|e| e.to_string())?.to_le_bytes());
     out.extend_from_slice(&header);
     out.extend_from_slice(&compressed);
@@ -286,14 +302,25 @@ pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes,
 impl Checkpoint {
     /// Reads a checkpoint; the reason why the bytes are none.
     pub fn open(bytes: &Bytes) -> Result<Self, String> {
+        Self::open_as(CHECKPOINT, bytes)
+    }
+
+    /// Reads a base; the reason why the bytes are none.
+    pub fn open_base(bytes: &Bytes) -> Result<Self, String> {
+        Self::open_as(BASE, bytes)
+    }
+
+    fn open_as(form: Form, bytes: &Bytes) -> Result<Self, String> {
         let (content, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or("it is too short")?;
         if Sha256::digest(content).as_slice() != checksum {
             return Err("its checksum is wrong".into());
         }
-        let rest = content.strip_prefix(MAGIC).ok_or("it is no checkpoint")?;
-        let (format, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
-        if u32::from_le_bytes(*format) != FORMAT {
-            return Err("it is of another format".into());
+        let rest =
+            content.strip_prefix(form.magic).ok_or_else(|| format!("it is no {}", form.name))?;
+        let (version, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
+        let (version, known) = (u32::from_le_bytes(*version), form.version);
+        if version != known {
+            return Err(format!("it has form {version}, and this release reads form {known}"));
         }
         let (length, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|e| e.to_string())?;
