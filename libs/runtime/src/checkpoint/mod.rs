@@ -27,6 +27,8 @@ pub use format::{Binding, Checkpoint};
 pub use kept::KeptResult;
 pub use store::{CheckpointStore, ResultsPlace, entry_hash};
 
+#[cfg(test)]
+pub(crate) use format::{BASE, Body, seal};
 pub(crate) use host::{HostState, REMADE};
 pub(crate) use image::Base;
 

@@ -198,3 +198,179 @@ fn unusable(worker: &WorkerId, first: OplogIndex, reason: &str) -> WorkerError {
     let reason = Box::new(base_failure(first, reason));
     WorkerError::FailedToResumeWorker { worker_id: worker.clone(), reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{BASE, Binding, Body, entry_hash, seal};
+    use emet_model::{ComponentId, IdempotencyKey, Timestamp};
+    use emet_oplog::{Create, EntryKind, Invocation, Payload};
+    use emet_storage::memory::{MemoryBlob, MemoryLog};
+    use emet_storage::{Append, Summary, Trim};
+    use uuid::Uuid;
+
+    fn worker() -> WorkerId {
+        WorkerId::new(ComponentId(Uuid::nil()), "w")
+    }
+
+    fn invocation(key: &str) -> Invocation {
+        let (key, function) = (IdempotencyKey(key.into()), "f".to_owned());
+        Invocation { key, function, parameters: Payload::empty(), trace: Vec::new() }
+    }
+
+    /// A log with everything that takes back or replaces what was before it.
+    fn log() -> Vec<Entry> {
+        let begin = |key| EntryKind::Invoked(invocation(key));
+        let done = || EntryKind::Completed { response: Payload::empty(), consumed_fuel: 0 };
+        let snapshot = Some(Payload::Inline(Bytes::from_static(b"state")));
+        let kinds = vec![
+            EntryKind::Create(Box::new(Create {
+                worker_id: worker(),
+                component_version: 3,
+                args: Vec::new(),
+                env: Vec::new(),
+                parent: None,
+                component_size: 10,
+                initial_memory: 65536,
+            })),
+            begin("a"),
+            done(), // 3
+            EntryKind::PendingInvocation(invocation("b")),
+            EntryKind::CreateResource(0),
+            begin("b"),
+            EntryKind::PendingInvocation(invocation("q")),
+            done(), // 8: idle, with one in the queue
+            begin("c"),
+            EntryKind::NoOp,
+            EntryKind::Jump { start: 10, end: 11 },
+            EntryKind::GrowMemory(65536),
+            done(), // 13
+            begin("q"),
+            done(), // 15
+            begin("e"),
+            done(),
+            EntryKind::Revert { start: 16, end: 17 }, // 18
+            EntryKind::PendingManualUpdate { target: 4 },
+            EntryKind::PendingUpdate { target: 4, snapshot },
+            EntryKind::SuccessfulUpdate { target: 4, component_size: 5, initial_memory: 6 }, // 21
+            begin("g"),
+            done(), // 23
+            begin("h"),
+            done(),
+            EntryKind::Revert { start: 24, end: 25 }, // 26
+            begin("i"),
+            done(), // 28
+        ];
+        let timed = kinds.into_iter().zip(1000..);
+        timed.map(|(kind, time)| Entry { timestamp: Timestamp(time), kind }).collect()
+    }
+
+    /// Places at which the worker is idle, and that nothing behind them takes back.
+    const CUTS: [u64; 8] = [3, 8, 13, 15, 18, 21, 23, 28];
+
+    fn folded(log: &[Entry]) -> WorkerState {
+        let mut fold = Fold::new();
+        loop {
+            let from = usize::try_from(fold.state().index).unwrap();
+            for (entry, index) in log.iter().zip(1..).skip(from) {
+                fold.apply(index, entry);
+            }
+            match fold.finish() {
+                Ok(state) => return state,
+                Err(again) => fold = again,
+            }
+        }
+    }
+
+    /// The log in a store, with the state up to an index cached in its head.
+    async fn stored(cached: Option<(u64, Bytes)>) -> Logs {
+        let (store, blobs) = (Arc::new(MemoryLog::new()), Arc::new(MemoryBlob::new()));
+        let records: Vec<Bytes> = log().iter().map(codec::encode).collect();
+        let at = cached.as_ref().map_or(0, |(index, _)| usize::try_from(*index).unwrap());
+        let (before, after) = records.split_at(at);
+        let summary = cached.map(|(index, data)| Summary { index, data });
+        for (records, summary) in [(before, summary), (after, None)] {
+            let expected = store.head(&log_key(&worker())).await.unwrap().map_or(0, |h| h.last) + 1;
+            let (key, records) = (log_key(&worker()), records.to_vec());
+            let append = Append { key, epoch: 1, expected, records, unfinished: None, summary };
+            store.append(append).await.unwrap();
+        }
+        Logs::new(store.clone(), Bases::new(blobs, store))
+    }
+
+    fn base(entry: &Entry, index: u64, state: &WorkerState) -> Bytes {
+        let binding = Binding {
+            component: worker().component_id.to_string(),
+            worker: worker().worker_name,
+            index,
+            entry: entry_hash(&codec::encode(entry)),
+            ..Binding::default()
+        };
+        let state = summary::encode_without_results(state, index);
+        seal(BASE, binding, state, &Body::default()).unwrap()
+    }
+
+    async fn trim(logs: &Logs, index: u64) {
+        let key = log_key(&worker());
+        let sequence = logs.store.head(&key).await.unwrap().unwrap().sequence;
+        let trim = Trim { key, sequence, epoch: 1, through: index - 1 };
+        logs.store.trim(trim).await.unwrap();
+    }
+
+    /// Law L5 holds of what is left: wherever the log was cut, and whatever is cached, it adds up to
+    /// what the whole log adds up to, but for the results that are kept apart.
+    #[tokio::test]
+    async fn a_log_without_its_beginning_adds_up_to_the_same() {
+        let log = log();
+        let last = log.len() as u64;
+        for cut in CUTS {
+            let state = folded(&log[..usize::try_from(cut).unwrap()]);
+            let mut expected = folded(&log);
+            expected.put_results_aside(cut);
+            for cached_at in 0..=last {
+                let cached = (cached_at > 0).then(|| {
+                    let state = folded(&log[..usize::try_from(cached_at).unwrap()]);
+                    (cached_at, summary::encode(&state))
+                });
+                let logs = stored(cached).await;
+                let stored = base(&log[usize::try_from(cut).unwrap() - 1], cut, &state);
+                logs.bases.write(&worker(), cut, stored).await.unwrap();
+                trim(&logs, cut).await;
+                assert_eq!(logs.first(&worker()).await.unwrap(), cut);
+                let head = logs.store.head(&log_key(&worker())).await.unwrap().unwrap();
+                for mut found in [
+                    logs.state(&worker()).await.unwrap(),
+                    logs.shown(&worker(), &head).await.unwrap(),
+                    logs.state_until(&worker(), last).await.unwrap(),
+                ] {
+                    found.put_results_aside(cut);
+                    assert_eq!(found, expected, "cut at {cut}, cached at {cached_at}");
+                }
+            }
+        }
+    }
+
+    /// A log that begins late is never taken for a whole one.
+    #[tokio::test]
+    async fn without_its_base_it_is_an_error() {
+        let log = log();
+        for what in ["none", "damaged", "of another log", "taken back"] {
+            let logs = stored(None).await;
+            let cut = if what == "taken back" { 17 } else { 15 };
+            let at = usize::try_from(cut).unwrap();
+            let state = folded(&log[..at]);
+            let entry = if what == "of another log" { &log[0] } else { &log[at - 1] };
+            let mut stored = base(entry, cut, &state).to_vec();
+            if what == "damaged" {
+                stored[20] ^= 1;
+            }
+            if what != "none" {
+                let written = logs.bases.write(&worker(), cut, stored.into()).await;
+                assert_eq!(written.is_ok(), what == "taken back", "{what}");
+            }
+            trim(&logs, cut).await;
+            let error = logs.state(&worker()).await.unwrap_err();
+            assert!(matches!(error, WorkerError::FailedToResumeWorker { .. }), "{what}: {error}");
+        }
+    }
+}
