@@ -97,7 +97,14 @@ async fn show(
     if let Some(live) = shared.live_metadata(&worker) {
         return Ok(Some(live));
     }
-    let state = shared.logs.shown(&worker, head).await?;
+    let state = match shared.logs.shown(&worker, head).await {
+        // One worker whose log cannot be used must not hide the others (law L8).
+        Err(error @ WorkerError::FailedToResumeWorker { .. }) => {
+            tracing::error!(%worker, %error, "a worker cannot be shown");
+            return Ok(None);
+        }
+        state => state?,
+    };
     // A log may be empty: fenced before its worker was made, or deleted meanwhile.
     Ok(state.create.is_some().then(|| metadata(&worker, &state)))
 }

