@@ -48,9 +48,9 @@ impl Dropping {
         last >= self.entries
     }
 
-    /// The log begins at the base at this index.
-    pub(crate) fn begins_at(&mut self, base: OplogIndex) {
-        (self.since, self.wait) = (base, self.entries);
+    /// The log begins at this index: with a base there, or with its start.
+    pub(crate) fn begins_at(&mut self, first: OplogIndex) {
+        (self.since, self.wait) = (if first == 1 { 0 } else { first }, self.entries);
     }
 
     /// Whether it is time, for a worker that has nothing else to do.

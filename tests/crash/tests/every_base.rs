@@ -5,9 +5,10 @@
 
 use emet_api::Workers;
 use emet_crash::{Backend, Death, Disk, Failure, Limits, Moment, Node};
-use emet_model::WorkerId;
+use emet_model::{WorkerError, WorkerId};
 use emet_runtime::checkpoint::CheckpointMode;
 use emet_runtime::log::log_key;
+use emet_storage::{Append, Summary};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -129,4 +130,48 @@ async fn a_node_that_dies_at_any_write_of_a_base_loses_nothing() -> Result<(), F
 #[tokio::test(flavor = "multi_thread")]
 async fn nor_does_one_with_checkpoints_between_the_bases() -> Result<(), Failure> {
     every_write(CheckpointMode::Always, 3 * 4 + 2 + 2 * CALLS).await
+}
+
+/// With neither a base nor a cached state nothing is known of a worker but some late entries: it is
+/// never taken for one that has just begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_base_is_lost_is_refused_and_can_be_deleted() -> Result<(), Failure> {
+    let disk = Disk::new(Backend::Memory)?;
+    let node = Node::start_with(&disk, limits(), None, CheckpointMode::On)?;
+    let id = node.upload("counter").await?;
+    let (worker, other) = (WorkerId::new(id, "w"), WorkerId::new(id, "other"));
+    let (never, _) = Death::over(&disk, (MOST, Moment::Before));
+    for n in 1..=4 {
+        add(&node, &worker, n).await?;
+        settle(&disk, &worker, &never).await?;
+    }
+    add(&node, &other, 1).await?;
+    node.end().await;
+    let (_, objects) = disk.keys_and_objects();
+    objects.delete_prefix(&format!("bases/{id}/")).await?;
+    objects.delete_prefix(&format!("checkpoints/{id}/")).await?;
+    forget_cached_state(&disk, &worker).await?;
+    let node = Node::start_with(&disk, limits(), None, CheckpointMode::On)?;
+    let refused = node.call(&worker, "test:counter/api.{get}", &[], "again").await;
+    let error = refused.ok_or("the node died")?.err().ok_or("it was not refused")?;
+    assert!(matches!(error, WorkerError::FailedToResumeWorker { .. }), "{error}");
+    assert!(error.to_string().contains("is missing"), "{error}");
+    let shown = node.workers().list(id, None, None, 10, true).await?.workers;
+    let shown: Vec<_> = shown.into_iter().map(|found| found.worker_id).collect();
+    assert_eq!(shown, [other.clone()], "it hides no others");
+    assert_eq!(add(&node, &other, 1).await?, 1);
+    node.workers().delete(worker.clone()).await?;
+    assert_eq!(add(&node, &worker, 1).await?, 1, "a new one begins anew");
+    node.end().await;
+    Ok(())
+}
+
+/// Puts something that no release can read in place of the state in the head of a log.
+async fn forget_cached_state(disk: &Disk, worker: &WorkerId) -> Result<(), Failure> {
+    let key = log_key(worker);
+    let head = disk.log().head(&key).await?.ok_or("there is no log")?;
+    let summary = Some(Summary { index: head.last, data: bytes::Bytes::from_static(b"?") });
+    let (epoch, expected, records) = (head.epoch, head.last + 1, Vec::new());
+    let append = Append { key, epoch, expected, records, unfinished: None, summary };
+    Ok(disk.log().append(append).await?)
 }
