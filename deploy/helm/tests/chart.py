@@ -23,7 +23,8 @@ EVERYTHING = {
         "networkPolicy.apiFrom[0].namespaceSelector.matchLabels.web=yes",
         "networkPolicy.storesTo[0].ipBlock.cidr=192.0.2.0/24", "guestNetwork.allow[0]=10.1.0.0/16",
         *(() if profile == "minimal" else (
-            "peers.tls.existingSecret=emet-peer-tls", "workerExecutor.autoscaling.enabled=true",
+            "peers.tls.existingSecret=emet-peer-tls", "redis.tls.existingSecret=emet-redis-tls",
+            "redis.tls.clientCertificate=true", "workerExecutor.autoscaling.enabled=true",
             "componentService.autoscaling.enabled=true", "workerService.autoscaling.enabled=true",
         )),
     )

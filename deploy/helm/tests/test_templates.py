@@ -140,6 +140,19 @@ class Roles(unittest.TestCase):
             self.assertNotIn("http://", " ".join(addresses))
             self.assertIn("/etc/emet/peer-tls", [m["mountPath"] for m in one["volumeMounts"]])
 
+    def test_redis_over_tls_gives_certificates_to_the_roles_that_use_it(self):
+        url = ("redis.existingSecret=", "redis.url=rediss://redis:6380/0", "redis.tls.existingSecret=emet-redis-tls")
+        for more, files in ((), {"CA"}), (("redis.tls.clientCertificate=true",), {"CA", "CERT", "KEY"}):
+            objects = render("cluster", *url, *more)
+            for kind, name in (("Deployment", "component-service"), ("StatefulSet", "worker-executor"),
+                               ("Deployment", "worker-service")):
+                one = container(objects, kind, name)
+                self.assertEqual({k for k in environment(one) if k.startswith("EMET_REDIS_") and k.endswith("_FILE")},
+                                 {f"EMET_REDIS_{file}_FILE" for file in files})
+                self.assertIn("/etc/emet/redis-tls", [m["mountPath"] for m in one["volumeMounts"]])
+            manager = find(objects, "StatefulSet", "shard-manager")["spec"]["template"]["spec"]
+            self.assertNotIn("redis-tls", [v["name"] for v in manager["volumes"]])
+
     def test_a_changed_setting_restarts_pods_and_a_new_chart_version_alone_does_not(self):
         before, after = render("cluster"), render("cluster", "log.level=debug")
         for name in ("shard-manager", "worker-executor"):

@@ -70,6 +70,7 @@ enum Shape {
 }
 
 impl Finder<'_> {
+    #[allow(clippy::indexing_slicing, reason = "the identifiers are of these types")]
     fn shape(&self, ty: ComponentValType) -> Result<Shape, Refusal> {
         let id = match ty {
             ComponentValType::Primitive(primitive) => return primitive_shape(primitive),

@@ -55,8 +55,12 @@ pub(crate) const OF_ACCESSOR: [(&str, Ty); 7] = [
 ];
 
 /// Functions of the ledger that are exported as they are.
-pub(crate) const OF_LEDGER: [(&str, Ty); 3] =
-    [(ledger::KIND, Ty::U32U32), (ledger::HIGHEST, Ty::NoneU32), (ledger::RAISE, Ty::U32)];
+pub(crate) const OF_LEDGER: [(&str, Ty); 4] = [
+    (ledger::KIND, Ty::U32U32),
+    (ledger::HIGHEST, Ty::NoneU32),
+    (ledger::RAISE, Ty::U32),
+    (ledger::REMOVE, Ty::U32),
+];
 
 /// `func(offset: u32, length: u32) -> list<u8>`: the memory itself, not a copy.
 pub(crate) fn read(memory: u32) -> String {
@@ -78,7 +82,8 @@ pub(crate) fn resource(kind: u32) -> String {
 pub(crate) enum Handle {
     /// `func(kind: u32, resource: own<r>) -> u32`: puts one into the table.
     Give = 2,
-    /// `func(index: u32) -> own<r>`: takes one out of the table, to be given back.
+    /// `func(index: u32) -> own<r>`: takes one out of the table, to be given back; the ledger is not
+    /// told.
     Show,
     /// `func(rep: u32) -> own<r>`: makes one of the part's own.
     Own,

@@ -20,6 +20,9 @@ pub(crate) const HIGHEST: &str = "highest";
 /// `func(index)`: sets the highest index.
 pub(crate) const RAISE: &str = "raise";
 
+/// Writes the instructions of a function.
+type Body<'a> = &'a dyn Fn(&mut InstructionSink<'_>);
+
 /// Entries that the table has at first.
 const FIRST: u64 = 16;
 
@@ -39,7 +42,7 @@ pub(crate) fn module(kinds: u32) -> Module {
     let mut exports = ExportSection::new();
     let first = 5;
     let insert = |s: &mut InstructionSink<'_>| insert(s, first, kinds);
-    let parts: [(&str, u32, &dyn Fn(&mut InstructionSink<'_>)); 5] = [
+    let parts: [(&str, u32, Body<'_>); 5] = [
         (INSERT, 0, &insert),
         (REMOVE, 1, &remove),
         (KIND, 3, &kind),

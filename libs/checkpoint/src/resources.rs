@@ -188,7 +188,7 @@ fn exported_resource(types: TypesRef<'_>, import: &str, name: &str) -> Option<Re
     else {
         return None;
     };
-    match types[instance].exports.get(name)?.ty {
+    match types.get(instance)?.exports.get(name)?.ty {
         ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. } => {
             Some(id.resource())
         }

@@ -367,6 +367,7 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
+    #[allow(clippy::indexing_slicing, reason = "the identifiers are of these types")]
     fn copy_canonical(
         &mut self,
         section: wasmparser::ComponentCanonicalSectionReader<'a>,

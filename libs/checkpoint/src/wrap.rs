@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
                 s.end();
             }
             Find::Each { at, stride, then } => {
-                self.each(s, (*at, *stride), then, from, change, level)
+                self.each(s, (*at, *stride, then), from, change, level)
             }
         }
     }
@@ -200,8 +200,7 @@ impl<'a> Writer<'a> {
     fn each(
         &self,
         s: &mut InstructionSink<'_>,
-        (at, stride): (u32, u32),
-        then: &[Find],
+        (at, stride, then): (u32, u32, &[Find]),
         from: From,
         change: Change,
         level: u32,

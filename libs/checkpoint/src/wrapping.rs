@@ -85,6 +85,7 @@ impl Rewriter<'_> {
 
     /// Wraps exported functions that are passed or return handles; gives their new indexes by the
     /// place of their lifting.
+    #[allow(clippy::indexing_slicing, reason = "the identifiers are of these types")]
     pub(crate) fn wrap_lifts(
         &mut self,
         functions: &[CanonicalFunction],
@@ -127,6 +128,7 @@ impl Rewriter<'_> {
         Ok(places.into_iter().zip(first..).collect())
     }
 
+    #[allow(clippy::indexing_slicing, reason = "the identifiers are of these types")]
     fn core_type(&self, old: u32) -> Result<(Vec<ValType>, Vec<ValType>), Refusal> {
         let ty = self.types[self.types.core_function_at(old)].unwrap_func();
         let all = |types: &[wasmparser::ValType]| {

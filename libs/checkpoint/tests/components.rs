@@ -1,5 +1,7 @@
 //! The rewriting of real components, and of small ones that cannot be rewritten.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use emet_checkpoint::{Remade, Verdict, rewrite};
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,8 @@
 //! What cannot be saved is refused, each with a reason that says what it is; what only looks like it
 //! is not.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use emet_checkpoint::{GlobalType, Plan, Verdict, reserved_name, rewrite};
 
 fn verdict(text: &str) -> Verdict {

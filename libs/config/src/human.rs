@@ -110,8 +110,10 @@ impl fmt::Display for HumanDuration {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let binary =
-            SIZES.iter().take(4).find(|(_, bytes)| self.0 >= *bytes && self.0 % bytes == 0);
+        let binary = SIZES
+            .iter()
+            .take(4)
+            .find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes));
         match binary {
             Some((unit, bytes)) => write!(f, "{}{unit}", self.0 / bytes),
             None => write!(f, "{}B", self.0),

@@ -549,6 +549,7 @@ impl Fold {
 
     /// The state, if this pass knew all regions that it met; otherwise the fold to run again, over
     /// the entries after its state.
+    #[allow(clippy::result_large_err, reason = "a fold is little more than the state")]
     pub fn finish(self) -> Result<WorkerState, Fold> {
         if self.is_complete() {
             return Ok(self.state);

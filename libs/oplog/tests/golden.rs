@@ -2,6 +2,8 @@
 //! written as the golden files say. `EMET_UPDATE_GOLDEN=1` writes files that are missing; one that
 //! exists is never changed, since it stands for logs that exist.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use emet_model::{ComponentId, IdempotencyKey, RetryPolicy, Timestamp, WorkerId};
 use emet_oplog::{

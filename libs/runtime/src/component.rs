@@ -26,30 +26,25 @@ pub struct Prepared {
     pub(crate) pre: InstancePre<WorkerCtx>,
     /// What was added to the component; none if its state cannot be saved.
     pub(crate) plan: Option<Arc<Plan>>,
-    /// A fresh instance's state, once there was one; none if it depends on the worker.
-    base: OnceLock<Option<Arc<Base>>>,
+    /// State of the first fresh instance, once there was one.
+    first_base: OnceLock<Arc<Base>>,
 }
 
 impl Prepared {
-    /// The state of a fresh instance, if it is the same for every worker.
-    pub(crate) fn base(&self) -> Option<&Arc<Base>> {
-        self.base.get().and_then(Option::as_ref)
-    }
-
-    /// Whether the state of a fresh instance is still to be read.
-    pub(crate) fn needs_base(&self) -> bool {
-        self.plan.is_some() && self.base.get().is_none()
+    /// The state of the first fresh instance, which others are told against.
+    pub(crate) fn first_base(&self) -> Option<&Arc<Base>> {
+        self.first_base.get()
     }
 
     /// Keeps the state of a fresh instance.
-    pub(crate) fn set_base(&self, base: Option<Base>) {
-        // Another instance may have been as quick: both are the same.
-        drop(self.base.set(base.map(Arc::new)));
+    pub(crate) fn set_first_base(&self, base: Arc<Base>) {
+        // Another instance may have been as quick: each is right.
+        drop(self.first_base.set(base));
     }
 
     /// Whether the state of an instance can be saved.
     pub fn supports_checkpoints(&self) -> bool {
-        self.plan.is_some() && self.base.get().is_none_or(Option::is_some)
+        self.plan.is_some()
     }
 }
 
@@ -174,7 +169,7 @@ impl ComponentCache {
             .map_err(parse_failed)?;
         let pre = linker.instantiate_pre(&component).map_err(parse_failed)?;
         let plan = plan.filter(|_| metadata.component_type == ComponentType::Durable).map(Arc::new);
-        Ok(Arc::new(Prepared { metadata, pre, plan, base: OnceLock::new() }))
+        Ok(Arc::new(Prepared { metadata, pre, plan, first_base: OnceLock::new() }))
     }
 
     async fn load(

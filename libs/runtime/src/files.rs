@@ -52,6 +52,18 @@ impl WorkerFiles {
         real.starts_with(root).then_some(out)
     }
 
+    /// Removes what is in the directory; it stays itself, since guests hold it open.
+    pub fn clear(&self) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(self.path())? {
+            let entry = entry?;
+            match entry.file_type()?.is_dir() {
+                true => std::fs::remove_dir_all(entry.path())?,
+                false => std::fs::remove_file(entry.path())?,
+            }
+        }
+        Ok(())
+    }
+
     /// Places the initial files; answers device and inode of the read-only ones.
     pub async fn place(
         &self,

@@ -1,5 +1,6 @@
 //! A worker in memory: its instance, and calls of its exports.
 
+use crate::checkpoint::Base;
 use crate::component::Prepared;
 use crate::ctx::WorkerCtx;
 use crate::engine::EPOCH;
@@ -26,6 +27,8 @@ pub struct Instance {
     pub(crate) instance: WasmInstance,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) resources: GuestResources,
+    /// What its state is told against; or why it cannot be saved.
+    pub(crate) base: Result<Arc<Base>, String>,
     functions: HashMap<String, Arc<Export>>,
 }
 
@@ -55,24 +58,11 @@ impl Instance {
             instance,
             prepared,
             resources: GuestResources::new(uri),
+            base: Err("it is not known what it started from".into()),
             functions: HashMap::new(),
         };
-        if this.prepared.needs_base() {
-            this.read_base().await?;
-        }
+        this.base = this.read_base().await?;
         Ok(this)
-    }
-
-    /// Keeps the state of this fresh instance for telling others against it, unless its
-    /// initialisation has already dealt with the host.
-    async fn read_base(&mut self) -> wasmtime::Result<()> {
-        let Some(plan) = self.prepared.plan.clone() else { return Ok(()) };
-        let mut access = self.access();
-        let untouched =
-            access.holds_nothing(&plan).await? && !access.store.data().journal.is_touched();
-        let base = if untouched { Some(access.base(&plan).await?) } else { None };
-        self.prepared.set_base(base);
-        Ok(())
     }
 
     /// The component version.

@@ -57,7 +57,7 @@ async fn serve(args: &Args) -> Result<()> {
     let listener = tokio::net::TcpListener::bind(args.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", args.listen)
     })?;
-    let store = Embedded::open(&data.join("store"))
+    let store = Embedded::open(data.join("store"))
         .map_err(|e| anyhow::anyhow!("cannot open the store: {e}"))?;
     let blobs = FsBlob::open(data.join("blobs")).context("cannot open the object store")?;
     let address = listener.local_addr()?;

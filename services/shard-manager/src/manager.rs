@@ -294,7 +294,7 @@ fn check(options: &Options) -> Result<(), ManagerError> {
             options.id
         )));
     }
-    if ids.len() % 2 == 0 {
+    if ids.len().is_multiple_of(2) {
         return Err(ManagerError::Options(format!(
             "{} shard managers tolerate no more failures than {}: use 1, 3 or 5",
             ids.len(),

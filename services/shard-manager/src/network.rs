@@ -71,6 +71,7 @@ impl Peer {
 }
 
 /// The answer of a member: JSON of `Result<reply, error>`.
+#[allow(clippy::result_large_err, reason = "the type of the error is openraft's")]
 fn decode<T: DeserializeOwned, E: DeserializeOwned + std::error::Error>(
     id: u64,
     bytes: &[u8],

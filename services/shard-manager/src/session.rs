@@ -74,7 +74,8 @@ impl Session {
         }
     }
 
-    /// Tells what the executor is to hold, if that has changed.
+    /// Tells what the executor is to hold, if that has changed. Before every lease: one that registers
+    /// again after its lease had ended must not take the new lease for what it held before.
     async fn tell_assignment(&mut self) -> Result<(), Status> {
         let map = self.manager.map.borrow().clone();
         let wanted = map.assignment(self.executor);

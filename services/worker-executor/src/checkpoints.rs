@@ -147,6 +147,7 @@ impl Checkpoints {
             index: writer.last_index(),
             entry: Vec::new(),
             base: capture.base(),
+            own_base: capture.has_own_base(),
         };
         let (state, created_at, results) = writer.with_state(|s| {
             let unsaved = s

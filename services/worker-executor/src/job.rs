@@ -9,16 +9,18 @@ use crate::executor::Shared;
 use crate::observe;
 use crate::rebase::NewBase;
 use crate::retention::dropped;
+use bytes::Bytes;
 use emet_api::Verification;
 use emet_engine::{Load, fits, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
-use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor};
+use emet_oplog::{Entry, EntryKind, FailureKind, Invocation, ReplayCursor, codec};
 use emet_runtime::checkpoint::{Checkpoint, rewriting_tag};
 use emet_runtime::files::WorkerFiles;
 use emet_runtime::log::{Journal, OplogWriter, base_failure};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, UnderWay, Waiting, WorkerCtx};
 use emet_telemetry::metrics::list::CHECKPOINT_LOADS;
 use emet_values::Value;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::OwnedSemaphorePermit;
@@ -294,15 +296,34 @@ impl Scene {
         target: OplogIndex,
         checkpoint: &Checkpoint,
     ) -> wasmtime::Result<Instance> {
+        let beginning = self.dropped_beginning(checkpoint).await.map_err(Stop::from)?;
         let patience = Instant::now() + ROOM_PATIENCE;
         loop {
             let ctx = self.context(prepared, plan, target, Some(checkpoint)).await;
-            let ctx = ctx.map_err(|error| wasmtime::Error::msg(error.to_string()))?;
+            let mut ctx = ctx.map_err(|error| wasmtime::Error::msg(error.to_string()))?;
+            ctx.journal.begin_with(beginning.clone());
             match Instance::restore(prepared.clone(), ctx, checkpoint).await {
                 Err(error) if self.waits_for_room(&error, patience).await => {}
                 restored => return restored,
             }
         }
+    }
+
+    /// The entries that repeat the initialisation, if it has to be and the log has them no more.
+    async fn dropped_beginning(&self, checkpoint: &Checkpoint) -> Result<Vec<Entry>, WorkerError> {
+        let decoded = |initial: Vec<Bytes>| {
+            let entries = initial.into_iter().map(codec::decode).collect::<Result<_, _>>();
+            entries.map_err(|e| WorkerError::unknown(format!("the base is damaged: {e}")))
+        };
+        if !checkpoint.binding.own_base || !checkpoint.initial.is_empty() {
+            return decoded(checkpoint.initial.clone());
+        }
+        let first = self.writer.first_index().await?;
+        if first == 1 {
+            return Ok(Vec::new());
+        }
+        let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
+        decoded(base.map_err(|reason| base_failure(first, &reason))?.initial)
     }
 
     /// What to load, and the last index that replay has to read. Everything up to it is in the
@@ -358,7 +379,8 @@ impl Scene {
         }))
     }
 
-    /// The context of an instance, with the files of a checkpoint or else the initial ones.
+    /// The context of an instance. It has the initial files, unless a checkpoint has files and the
+    /// initialisation, which deals with nothing, does not look at the initial ones.
     async fn context(
         &self,
         prepared: &Prepared,
@@ -370,10 +392,8 @@ impl Scene {
         let files = WorkerFiles::new(&node.work_dir);
         let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
         let read_only = match checkpoint {
-            Some(checkpoint) => {
-                files.restore(checkpoint, initial, blobs).await.map_err(WorkerError::unknown)?
-            }
-            None => files.place(initial, blobs).await.map_err(|(path, reason)| {
+            Some(checkpoint) if !checkpoint.binding.own_base => HashSet::new(),
+            _ => files.place(initial, blobs).await.map_err(|(path, reason)| {
                 WorkerError::InitialComponentFileDownloadFailed { path, reason }
             })?,
         };
@@ -411,8 +431,7 @@ impl Scene {
         let Some(function) = find_snapshot_function(instance, "load") else {
             wasmtime::bail!("Failed to find exported load-snapshot function");
         };
-        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec().into())]).await
-        {
+        let loaded = match instance.call(&function, vec![Value::Bytes(bytes.to_vec())]).await {
             Err(trap) if Stop::find(&trap).is_none() => {
                 wasmtime::bail!("Manual update failed to load snapshot: {trap:#}")
             }

@@ -18,11 +18,11 @@ use bytes::Bytes;
 use emet_api::Verification;
 use emet_engine::load_plan;
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
-use emet_oplog::{EntryKind, Finished, WorkerState, summary};
+use emet_oplog::{EntryKind, Finished, WorkerState, codec, summary};
 use emet_runtime::checkpoint::{
     Binding, Capture, Captured, Checkpoint, KeptResult, entry_hash, rewriting_tag,
 };
-use emet_runtime::log::OplogWriter;
+use emet_runtime::log::{OplogWriter, base_failure};
 use emet_runtime::{Instance, Stop};
 use emet_storage::Trim;
 use emet_telemetry::metrics::list::DROPPED_ENTRIES;
@@ -31,6 +31,8 @@ use std::sync::Arc;
 
 /// Entries read at a time.
 const CHUNK: usize = 1024;
+/// Most entries of an initialisation that is repeated where the log has them no more.
+const MAX_INITIAL: usize = 4096;
 /// Results that are stored at a time.
 const RESULTS: usize = 256;
 
@@ -81,9 +83,14 @@ impl Scene {
             index,
             entry: entry_hash(&record.map_err(Stop::from)?),
             base: capture.base(),
+            own_base: capture.has_own_base(),
+        };
+        let initial = match capture.has_own_base() {
+            true => self.initial_entries().await.map_err(Stop::from)?,
+            false => Vec::new(),
         };
         let sealed = tokio::task::spawn_blocking(move || {
-            capture.seal_base(binding, state).map(|stored| (stored, capture))
+            capture.seal_base(binding, state, initial).map(|stored| (stored, capture))
         });
         let (stored, capture) = sealed.await?.map_err(wasmtime::Error::msg)?;
         let restored = self.restored_from(&stored).await?;
@@ -94,6 +101,26 @@ impl Scene {
             return Ok(None);
         }
         Ok(Some(NewBase { index, stored }))
+    }
+
+    /// The entries that repeat the initialisation: those before the first invocation, and that.
+    async fn initial_entries(&self) -> Result<Vec<Bytes>, WorkerError> {
+        let first = self.writer.first_index().await?;
+        if first > 1 {
+            let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
+            return base.map(|base| base.initial).map_err(|reason| base_failure(first, &reason));
+        }
+        let mut initial = Vec::new();
+        for (_, entry) in self.writer.read(2, MAX_INITIAL).await? {
+            let begins = matches!(entry.kind, EntryKind::Invoked(_));
+            initial.push(codec::encode(&entry));
+            if begins {
+                return Ok(initial);
+            }
+        }
+        Err(WorkerError::unknown(
+            "the history does not begin with an initialisation of some length",
+        ))
     }
 
     fn tell(&self, found: &Verification) {

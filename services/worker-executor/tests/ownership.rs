@@ -1,6 +1,8 @@
 //! What an executor may do with a worker depends on the shard it holds: two executors over the same
 //! stores, one of which is late.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use bytes::Bytes;
 use emet_api::{Components, Invocation, InvokeParameters, NewComponent, Target, Workers};
 use emet_component_service::ComponentService;

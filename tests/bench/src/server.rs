@@ -93,9 +93,14 @@ impl Server {
         sizes_below(&self.data.path().join("data/blobs"), "/checkpoints")
     }
 
+    /// Id of the process.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the server does not run")?.id())
+    }
+
     /// Memory of the process that is in RAM, in bytes.
     pub(crate) fn resident(&self) -> Result<f64> {
-        let pid = self.child.as_ref().context("the server does not run")?.id();
+        let pid = self.pid()?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;

@@ -7,6 +7,8 @@ use emet_test_cluster::{Cluster, Failure, Load, LoadOptions, Options};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::net::TcpStream;
 
 async fn call(
     cluster: &Cluster,
@@ -147,4 +149,48 @@ async fn a_call_survives_the_executor_that_ran_it() -> Result<(), Failure> {
     assert_ne!(cluster.owner(&worker).await?, owner);
     assert_eq!(call(&cluster, 1, &worker, "test:counter/api.{get}", json!([])).await?, json!(5));
     Ok(())
+}
+
+/// A connection over which requests are sent one after the other.
+struct KeptAlive(BufStream<TcpStream>);
+
+impl KeptAlive {
+    async fn open(address: &str) -> Result<Self, Failure> {
+        Ok(Self(BufStream::new(TcpStream::connect(address).await?)))
+    }
+
+    /// Asks for the health, and whether the answer ends the connection; an error if there is none.
+    async fn ends(&mut self) -> Result<bool, Failure> {
+        self.0.write_all(b"GET /healthcheck HTTP/1.1\r\nhost: emet\r\n\r\n").await?;
+        self.0.flush().await?;
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut head).await? == 0 {
+                return Err(format!("closed instead of an answer: {head:?}").into());
+            }
+        }
+        let head = head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.ok_or("no length")?.parse()?];
+        self.0.read_exact(&mut body).await?;
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        Ok(head.contains("connection: close"))
+    }
+}
+
+/// A worker service that stops says so in its answers before it closes connections, so that no
+/// request is lost on one that was idle.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_service_that_stops_answers_on_connections_that_are_open() -> Result<(), Failure> {
+    let mut cluster = Cluster::start(patient(1)).await?;
+    let service = cluster.services.first_mut().ok_or("no worker service")?;
+    let mut busy = KeptAlive::open(&service.address()).await?;
+    let mut idle = KeptAlive::open(&service.address()).await?;
+    let mut unused = KeptAlive::open(&service.address()).await?;
+    assert!(!busy.ends().await? && !idle.ends().await?);
+    service.signal("TERM")?;
+    while !busy.ends().await? {}
+    assert!(idle.ends().await? && unused.ends().await?, "{}", service.log_tail());
+    // Now nothing keeps it.
+    service.terminate(Duration::from_secs(10)).await
 }

@@ -65,8 +65,7 @@ impl Disk {
         let (log, kv): (Arc<dyn LogStore>, Arc<dyn KvStore>) = match backend {
             Backend::Memory => (Arc::new(MemoryLog::new()), Arc::new(MemoryKv::new())),
             Backend::Embedded => {
-                let store =
-                    Embedded::open(&work.path().join("store")).map_err(|e| e.to_string())?;
+                let store = Embedded::open(work.path().join("store")).map_err(|e| e.to_string())?;
                 (store.log(), store.kv())
             }
         };

@@ -8,6 +8,7 @@ use emet_model::{ComponentId, DynamicLinkedInstance, WorkerId};
 use emet_values::{Export, FunctionType, Type};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -98,6 +99,10 @@ const NOT_CALLED: &[&str] = &[
 /// One misbehaves on purpose; two are the parts of `composed-caller` and do nothing alone.
 const LEFT_OUT: &[&str] = &["hostile.wasm", "counter-stub.wasm", "stub-caller.wasm"];
 
+/// Examples that are too large to be checked in: taken in if they were built.
+const OPTIONAL: &[&str] =
+    &["py-tasks/build/tasks.wasm", "ts-cart/build/cart.wasm", "ts-saga/build/saga.wasm"];
+
 /// All built test components and examples, by their names.
 fn prebuilt() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -111,6 +116,16 @@ fn prebuilt() -> Result<Vec<(String, Vec<u8>)>, Failure> {
             } else if name.ends_with(".wasm.zst") {
                 all.push((name, zstd::decode_all(std::fs::File::open(&path)?)?));
             }
+        }
+    }
+    for file in OPTIONAL {
+        let name = file.replace('/', "-");
+        match std::fs::read(root.join("examples").join(file)) {
+            Ok(wasm) => all.push((name, wasm)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                eprintln!("{name}: was not built, so it is left out");
+            }
+            Err(error) => return Err(error.into()),
         }
     }
     all.sort();

@@ -1,15 +1,23 @@
 //! The examples do what their READMEs say.
 
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use emet_client::Upload;
 use emet_e2e::{Failure, Server};
 use emet_model::{ComponentId, DynamicLinkedInstance, WorkerId};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+fn prebuilt(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/prebuilt").join(file)
+}
 
 fn example(name: &str) -> Result<Vec<u8>, Failure> {
-    Ok(std::fs::read(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../examples/prebuilt/{name}.wasm")),
-    )?)
+    Ok(std::fs::read(prebuilt(&format!("{name}.wasm")))?)
+}
+
+fn compressed_example(name: &str) -> Result<Vec<u8>, Failure> {
+    Ok(zstd::decode_all(std::fs::File::open(prebuilt(&format!("{name}.wasm.zst")))?)?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +83,74 @@ async fn a_cart_survives_a_kill() -> Result<(), Failure> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_c_counter_survives_a_kill() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let upload = Upload { wasm: compressed_example("c-counter")?.into(), ..Default::default() };
+    let component = server.client.create_component("demo:counter", upload).await?;
+    let worker = WorkerId::new(component.versioned_component_id.component_id, "c");
+    for (n, total) in [(5, 5), (7, 12)] {
+        assert_eq!(server.call(&worker, "demo:counter/api.{add}", json!([n])).await?, json!(total));
+    }
+    server.crash().await?;
+    assert_eq!(
+        server.call(&worker, "demo:counter/api.{greet}", json!(["Ann"])).await?,
+        json!("Hello Ann, the count is 12")
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurements_in_zig_survive_a_kill() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let upload = Upload { wasm: compressed_example("zig-median")?.into(), ..Default::default() };
+    let component = server.client.create_component("demo:median", upload).await?;
+    let worker = WorkerId::new(component.versioned_component_id.component_id, "zig");
+    for (n, measurement) in [(1, 9.5), (2, 0.25), (3, 4.5)] {
+        let count = server.call(&worker, "demo:median/api.{add}", json!([measurement])).await?;
+        assert_eq!(count, json!(n));
+    }
+    let say = "demo:median/api.{say}";
+    assert_eq!(server.call(&worker, say, json!(["seconds"])).await?, json!("4.5 seconds"));
+    server.crash().await?;
+    server.call(&worker, "demo:median/api.{add}", json!([5.5])).await?;
+    assert_eq!(server.call(&worker, say, json!(["s"])).await?, json!("5 s"));
+    Ok(())
+}
+
+/// A heap that was collected: the replay must collect it at the same moments.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_heap_of_a_go_component_survives_a_kill() -> Result<(), Failure> {
+    let mut server = Server::start().await?;
+    let upload = Upload { wasm: compressed_example("go-tally")?.into(), ..Default::default() };
+    let component = server.client.create_component("demo:tally", upload).await?;
+    let worker = WorkerId::new(component.versioned_component_id.component_id, "go");
+    let name = |function: &str| format!("demo:tally/api.{{{function}}}");
+    server.call(&worker, &name("add"), json!([7])).await?;
+    assert_eq!(server.call(&worker, &name("add"), json!([7])).await?, json!(2));
+    assert_eq!(server.call(&worker, &name("add-range"), json!([1, 30_000])).await?, json!(30_000));
+    let any = server.call_keyed(&worker, &name("any"), json!([]), Some("any")).await?;
+    let collections = server.call(&worker, &name("collections"), json!([])).await?;
+    assert!(collections.as_u64() > Some(0), "{collections}");
+    server.crash().await?;
+    for (function, parameters, answer) in [
+        ("count", json!([7]), json!(3)),
+        ("given", json!([0]), json!(30_000)),
+        ("given", json!([30_001]), json!(7)),
+        ("given", json!([30_002]), json!(0)),
+        ("most-frequent", json!([]), json!(7)),
+        ("add", json!([30_001]), json!(1)),
+    ] {
+        let found = server.call(&worker, &name(function), parameters.clone()).await?;
+        assert_eq!(found, answer, "{function}{parameters}");
+    }
+    assert_eq!(server.call_keyed(&worker, &name("any"), json!([]), Some("any")).await?, any);
+    // Whether from a checkpoint or not: the same heap as a replay of everything gives.
+    let verified = server.client.verify_worker(&worker).await?;
+    assert!(verified.equal, "{verified:?}");
+    Ok(())
+}
+
 fn id_json(id: ComponentId) -> Value {
     let (high, low) = id.0.as_u64_pair();
     json!({ "uuid": { "high-bits": high, "low-bits": low } })
@@ -121,7 +197,11 @@ async fn run_snippets(wasm: Vec<u8>) -> Result<(), Failure> {
         let idle = call("idle-workers", json!([id_json(id), precise])).await?;
         let names: Vec<&Value> =
             idle.as_array().into_iter().flatten().map(|w| &w["worker-id"]["worker-name"]).collect();
-        assert_eq!(names, [&json!("other")], "this one is running");
+        // Of this one it is not in the log yet that it runs, and only a precise answer asks its owner.
+        assert!(
+            names == [&json!("other")] || !precise && names.contains(&&json!("other")),
+            "{names:?}"
+        );
     }
 
     let bytes: Vec<u8> = (0..10_000u32).map(|n| (n % 251) as u8).collect();
@@ -166,7 +246,5 @@ async fn every_snippet_of_the_rust_example_runs() -> Result<(), Failure> {
 /// A component with a JavaScript engine in it; compiling it takes a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_snippet_of_the_typescript_example_runs() -> Result<(), Failure> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/prebuilt/ts-snippets.wasm.zst");
-    run_snippets(zstd::decode_all(std::fs::File::open(path)?)?).await
+    run_snippets(compressed_example("ts-snippets")?).await
 }

@@ -1,6 +1,8 @@
 //! Sockets: names are looked up once; connections obey the network policy. They are not durable: a
 //! worker that is rebuilt finds every one reset, and what it did with them is replayed as it was.
 
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use emet_client::ClientError;
 use emet_e2e::{Failure, Server, Web};
 use emet_model::{UpdateMode, WorkerId, WorkerStatus};

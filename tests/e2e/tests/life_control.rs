@@ -192,7 +192,14 @@ async fn a_completed_promise_resumes_also_an_interrupted_worker() -> Result<(), 
     let w = worker(raw.guest("promise").await?, "w");
     let promise = raw.result(&w, "test:promise/api.{create}", &[]).await?;
     let index = promise["oplog-idx"].clone();
-    raw.call(&w, "invoke", "test:promise/api.{await}", &[promise.clone()], Some("await")).await?;
+    raw.call(
+        &w,
+        "invoke",
+        "test:promise/api.{await}",
+        std::slice::from_ref(&promise),
+        Some("await"),
+    )
+    .await?;
     raw.until_status(&w, "Suspended").await?;
     raw.command(&format!("{w}/interrupt")).await?;
     server.crash().await?;

@@ -1,6 +1,8 @@
 //! Enumeration: no worker twice, none missed, and filters that are right for all workers, whether
 //! they are in memory, left it, or were there when the server was killed.
 
+#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use emet_e2e::raw::{Raw, worker};
 use emet_e2e::{Failure, Server};
 use serde_json::{Value, json};

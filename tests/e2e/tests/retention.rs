@@ -6,7 +6,7 @@ use emet_e2e::{Failure, Server};
 use emet_model::{ComponentId, UpdateMode, UpdateRecord, WorkerId, WorkerStatus};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const ADD: &str = "test:counter/api.{add}";
@@ -183,6 +183,40 @@ async fn what_needs_old_entries_is_refused() -> Result<(), Failure> {
     let calls = (begins - 1) / 2;
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(calls * (calls + 1) / 2));
     verify(&server, &worker).await
+}
+
+/// Go's runtime begins with random numbers and times: the entries that its initialisation is repeated
+/// with are in the base.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_initialisation_that_deals_with_the_host_is_repeated() -> Result<(), Failure> {
+    for mode in ["on", "always"] {
+        let mut server = Server::start_with(&[DROPPING, &["--checkpoints", mode]].concat()).await?;
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/prebuilt/go-tally.wasm.zst");
+        let wasm = zstd::decode_all(std::fs::File::open(path)?)?;
+        let upload = emet_client::Upload { wasm: wasm.into(), ..Default::default() };
+        let component = server.client.create_component("tally", upload).await?;
+        let id = component.versioned_component_id.component_id;
+        let worker = WorkerId::new(id, "w");
+        let call = |function: &str| format!("demo:tally/api.{{{function}}}");
+        let mut least = EVERY;
+        for round in 1..=3 {
+            for n in 1..=12u64 {
+                let times = server.call(&worker, &call("add"), json!([n])).await?;
+                assert_eq!(times, json!(round), "{n}\n{}", server.log());
+            }
+            least = dropped(&server, &worker, least).await? + EVERY;
+            verify(&server, &worker).await?;
+            server.kill()?;
+            if round > 1 && !objects(&server, "checkpoints", id)?.is_empty() {
+                server.lose_objects(&["checkpoints", &id.to_string()])?;
+            }
+            server.restart().await?;
+            assert_eq!(server.call(&worker, &call("count"), json!([12])).await?, json!(round));
+            verify(&server, &worker).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn updated(

@@ -55,10 +55,8 @@ pub(crate) enum Event {
     Beat(ExecutorId),
     /// A heartbeat arrives, with the sender's clock when it was sent, in microseconds.
     Heartbeat(ExecutorId, u64),
-    /// A lease arrives: when it ends by the executor's clock, in microseconds.
-    Lease(ExecutorId, u64),
-    /// An assignment arrives: version, what to hold, what to hand over.
-    Assignment(ExecutorId, u64, Vec<(u32, u64)>, Vec<(u32, u64)>),
+    /// The leader's word arrives.
+    Told(ExecutorId, Told),
     /// An executor's word that it let shards go arrives.
     HandedOver(ExecutorId, Vec<(u32, u64)>),
     /// The leader looks at its clock.
@@ -77,6 +75,17 @@ pub(crate) enum Event {
     Appended(ExecutorId, u32, Pending, bool),
     /// The answer to a call arrives: how many have had their effect; none was refused.
     Answer(u32, u64, Option<u64>),
+}
+
+/// What the leader tells an executor. Its messages come in the order of one stream, so a lease never
+/// comes before the assignment that it was granted under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Told {
+    version: u64,
+    hold: Vec<(u32, u64)>,
+    release: Vec<(u32, u64)>,
+    /// When the lease ends by the executor's clock, in microseconds.
+    lease: Option<u64>,
 }
 
 /// Everything there is.
@@ -185,16 +194,37 @@ impl World {
         self.map.apply(command);
         check_step(&before, command, &self.map).map_err(|broken| broken.to_string())?;
         for id in self.map.executors().keys().copied().collect::<Vec<_>>() {
-            self.tell(id);
+            self.tell(id, None);
         }
         Ok(())
     }
 
-    /// The leader tells an executor what it is to hold.
-    fn tell(&mut self, id: ExecutorId) {
+    /// The leader tells an executor what it is to hold, and for how long it may be sure of that.
+    fn tell(&mut self, id: ExecutorId, lease: Option<u64>) {
         if let Some(wanted) = self.map.assignment(id) {
             let (hold, release) = (pairs(&wanted.hold), pairs(&wanted.release));
-            self.send(Event::Assignment(id, wanted.version, hold, release));
+            let version = wanted.version;
+            self.send(Event::Told(id, Told { version, hold, release, lease }));
+        }
+    }
+
+    /// An executor hears the leader.
+    fn told(&mut self, id: ExecutorId, told: &Told, event: &Event) {
+        let (now, log) = (self.now, self.log.clone());
+        let Some(executor) = self.awake(id, event) else { return };
+        let news = told.version >= executor.version;
+        if news {
+            executor.version = told.version;
+            executor.held.retain(|shard, own| told.hold.contains(&(*shard, own.epoch)));
+        }
+        if let Some(end) = told.lease {
+            executor.lease_end = executor.lease_end.max(end as f64 / 1000.0);
+        }
+        if news && executor.is_sure(now) {
+            executor.take(&shards(&told.hold), &log, SHARDS);
+        }
+        if news && !told.release.is_empty() {
+            self.send(Event::HandedOver(id, told.release.clone()));
         }
     }
 
@@ -212,30 +242,10 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
-        let now = self.now;
         match &event {
             Event::Beat(id) => self.beat(*id, &event),
             Event::Heartbeat(id, sent) => return self.heartbeat(*id, *sent),
-            Event::Lease(id, end) => {
-                if let Some(executor) = self.awake(*id, &event) {
-                    executor.lease_end = executor.lease_end.max(*end as f64 / 1000.0);
-                }
-            }
-            Event::Assignment(id, version, hold, release) => {
-                let log = self.log.clone();
-                let Some(executor) = self.awake(*id, &event) else { return Ok(()) };
-                if *version < executor.version {
-                    return Ok(());
-                }
-                executor.version = *version;
-                executor.held.retain(|shard, own| hold.contains(&(*shard, own.epoch)));
-                if executor.is_sure(now) {
-                    executor.take(&shards(hold), &log, SHARDS);
-                }
-                if !release.is_empty() {
-                    self.send(Event::HandedOver(*id, release.clone()));
-                }
-            }
+            Event::Told(id, told) => self.told(*id, told, &event),
             Event::HandedOver(executor, handed) => {
                 if self.leases.is_some() {
                     let command =
@@ -289,8 +299,7 @@ impl World {
             }
         }
         if self.leases.as_mut().is_some_and(|leases| leases.renew(id, now)) {
-            self.send(Event::Lease(id, sent + LEASE * 1000));
-            self.tell(id);
+            self.tell(id, Some(sent + LEASE * 1000));
         }
         Ok(())
     }

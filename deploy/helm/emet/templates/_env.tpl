@@ -121,6 +121,31 @@ http{{ if .Values.peers.tls.existingSecret }}s{{ end }}
 {{- end }}
 - name: EMET_REQUIRE_DURABLE
   value: {{ .Values.redis.requireDurable | quote }}
+{{- if .Values.redis.tls.existingSecret }}
+- name: EMET_REDIS_CA_FILE
+  value: /etc/emet/redis-tls/ca.crt
+{{- if .Values.redis.tls.clientCertificate }}
+- name: EMET_REDIS_CERT_FILE
+  value: /etc/emet/redis-tls/tls.crt
+- name: EMET_REDIS_KEY_FILE
+  value: /etc/emet/redis-tls/tls.key
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "emet.redisMounts" -}}
+{{- if .Values.redis.tls.existingSecret }}
+- {name: redis-tls, mountPath: /etc/emet/redis-tls, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "emet.redisVolumes" -}}
+{{- with .Values.redis.tls.existingSecret }}
+- name: redis-tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
 {{- end -}}
 
 {{- define "emet.storesEnv" -}}

@@ -141,7 +141,7 @@ class Cluster:
         self._addresses[name] = self.network.cluster_address()
         for port in spec["ports"]:
             self.network.forward(self._addresses[name], port["port"], lambda target=port["targetPort"]: [
-                (pod.address, pod.port(target)) for pod in self._selected(spec) if pod.ready.is_set()])
+                (pod.address, pod.port(target)) for pod in self._selected(spec) if pod.serves()])
 
     def _selected(self, spec: dict) -> list[Pod]:
         return [p for p in list(self.pods.values()) if spec["selector"].items() <= p.labels.items()]
@@ -165,5 +165,5 @@ class Cluster:
         if service in self._addresses and not pod:
             return [self._addresses[service]]
         chosen = [p for p in self._selected(o["spec"])
-                  if (p.ready.is_set() or o["spec"].get("publishNotReadyAddresses")) and (not pod or [p.name] == pod)]
+                  if (p.serves() or o["spec"].get("publishNotReadyAddresses")) and (not pod or [p.name] == pod)]
         return [p.address for p in chosen] or None

@@ -176,6 +176,10 @@ class Pod:
         except subprocess.TimeoutExpired:
             return self.terminating.is_set()
 
+    def serves(self) -> bool:
+        """Whether Services lead to it. What a probe that was under way finds does not bring back a pod that ends."""
+        return self.ready.is_set() and not self.terminating.is_set()
+
     def _restart(self) -> None:
         self.ready.clear()
         self.kill()

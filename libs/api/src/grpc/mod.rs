@@ -29,6 +29,7 @@ use tonic::transport::Endpoint;
 /// Generated from `proto/`.
 #[allow(missing_docs, unreachable_pub, reason = "generated code")]
 #[allow(clippy::all, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated code")]
+#[allow(clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod proto {
     /// Package `emet.components.v1`.
     pub mod components {

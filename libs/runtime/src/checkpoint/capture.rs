@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 pub struct Capture {
     body: Body,
     base: u32,
+    /// Whether the fresh instance is the worker's own.
+    own_base: bool,
 }
 
 /// Outcome of [`Instance::capture`].
@@ -33,8 +35,11 @@ impl Instance {
     /// Reads the state of an instance that executes nothing. After an error the instance must not
     /// be used any more.
     pub async fn capture(&mut self) -> wasmtime::Result<Captured> {
-        let (Some(plan), Some(base)) = (self.prepared.plan.clone(), self.prepared.base().cloned())
-        else {
+        let base = match &self.base {
+            Ok(base) => base.clone(),
+            Err(reason) => return Ok(Captured::NotNow(reason.clone())),
+        };
+        let Some(plan) = self.prepared.plan.clone() else {
             return Ok(Captured::NotNow("the component does not support checkpoints".into()));
         };
         if let Some(reason) = self.ctx_ref().in_use() {
@@ -79,7 +84,8 @@ impl Instance {
             files,
             settings: Some(settings),
         };
-        Ok(Captured::Taken(Box::new(Capture { body, base: base.fingerprint })))
+        let (base, own_base) = (base.fingerprint, base.own);
+        Ok(Captured::Taken(Box::new(Capture { body, base, own_base })))
     }
 
     pub(crate) fn access(&mut self) -> Access<'_> {
@@ -130,15 +136,26 @@ impl Capture {
         self.base
     }
 
+    /// Whether the worker has a fresh instance of its own, since its initialisation deals with the
+    /// host.
+    pub fn has_own_base(&self) -> bool {
+        self.own_base
+    }
+
     /// Encodes a checkpoint of the state, with the folded state (`emet_oplog::summary`) up to the
     /// same index; takes time with its size.
     pub fn seal(&self, binding: Binding, state: Bytes) -> Result<Bytes, String> {
-        seal(CHECKPOINT, binding, state, &self.body)
+        seal(CHECKPOINT, binding, state, Vec::new(), &self.body)
     }
 
-    /// As [`Self::seal`], as a base.
-    pub fn seal_base(&self, binding: Binding, state: Bytes) -> Result<Bytes, String> {
-        seal(BASE, binding, state, &self.body)
+    /// As [`Self::seal`], as a base with these [`super::Checkpoint::initial`] entries.
+    pub fn seal_base(
+        &self,
+        binding: Binding,
+        state: Bytes,
+        initial: Vec<Bytes>,
+    ) -> Result<Bytes, String> {
+        seal(BASE, binding, state, initial, &self.body)
     }
 
     /// SHA-256 of all but the files: the same for equal states, however they came to be.

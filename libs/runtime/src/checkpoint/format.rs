@@ -53,6 +53,9 @@ pub struct Binding {
     /// Checksum of the fresh instance that the state is told against.
     #[prost(uint32, tag = "8")]
     pub base: u32,
+    /// Whether that is the worker's own, made by an initialisation that deals with the host.
+    #[prost(bool, tag = "9")]
+    pub own_base: bool,
 }
 
 impl Binding {
@@ -71,6 +74,8 @@ struct Header {
     /// Length of the state of the instance when it is not compressed, in bytes.
     #[prost(uint64, tag = "3")]
     body_length: u64,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    initial: Vec<Bytes>,
 }
 
 /// Changed pages that follow each other.
@@ -266,6 +271,9 @@ pub struct Checkpoint {
     pub binding: Binding,
     /// What the log up to its index adds up to; results are kept beside it.
     pub state: WorkerState,
+    /// Of a base of a worker with a fresh instance of its own: entries from index 2 on, as they were
+    /// stored, up to the first invocation. They repeat the initialisation.
+    pub initial: Vec<Bytes>,
     body: Bytes,
     body_length: usize,
 }
@@ -275,6 +283,7 @@ pub(crate) fn seal(
     form: Form,
     binding: Binding,
     state: Bytes,
+    initial: Vec<Bytes>,
     body: &Body,
 ) -> Result<Bytes, String> {
     let body = body.encode_to_vec();
@@ -284,8 +293,8 @@ pub(crate) fn seal(
             body.len()
         ));
     }
-    let header =
-        Header { binding: Some(binding), state, body_length: body.len() as u64 }.encode_to_vec();
+    let header = Header { binding: Some(binding), state, body_length: body.len() as u64, initial }
+        .encode_to_vec();
     let compressed = zstd::bulk::compress(&body, LEVEL).map_err(|e| e.to_string())?;
     let mut out =
         Vec::with_capacity(form.magic.len() + 8 + header.len() + compressed.len() + CHECKSUM);
@@ -338,7 +347,13 @@ impl Checkpoint {
         let body_length =
             usize::try_from(header.body_length).ok().filter(|length| *length <= MAX_BODY);
         let body_length = body_length.ok_or("its state is too long")?;
-        Ok(Self { binding, state, body: bytes.slice_ref(body), body_length })
+        Ok(Self {
+            binding,
+            state,
+            initial: header.initial,
+            body: bytes.slice_ref(body),
+            body_length,
+        })
     }
 
     pub(crate) fn body(&self) -> Result<Body, String> {

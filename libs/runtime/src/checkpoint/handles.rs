@@ -6,6 +6,9 @@
 //! one of them knows and the other does not means: no checkpoint.
 //!
 //! To be looked at, a resource is taken out of its table and given back at once, to the same index.
+//!
+//! What the initialisation of a fresh instance has put into its tables is dropped before others are
+//! filled in.
 
 use super::access::Access;
 use super::format::{Entry, GuestOrigin, Handles, Origin};
@@ -203,6 +206,8 @@ impl Access<'_> {
     }
 
     async fn fill_table(&mut self, part: &Part, handles: &Handles) -> wasmtime::Result<()> {
+        let before = self.empty_table().await?;
+        wasmtime::ensure!(before <= handles.highest, "more handles were held at the start");
         let fill = self.func::<(), (u32,)>("fill")?;
         let unfill = self.func::<(u32,), ()>("unfill")?;
         let mut entries = handles.entries.iter().peekable();
@@ -220,6 +225,32 @@ impl Access<'_> {
             self.call(&unfill, (*index,)).await?;
         }
         self.invoke("raise", (handles.highest,)).await
+    }
+
+    /// Drops what is in the table of a fresh instance, and frees its indexes so that they are given
+    /// again from the first on; answers the highest.
+    async fn empty_table(&mut self) -> wasmtime::Result<u32> {
+        let (highest,): (u32,) = self.invoke("highest", ()).await?;
+        wasmtime::ensure!(highest <= MAX_INDEX, "more than {MAX_INDEX} handles were held");
+        let kind_at = self.func::<(u32,), (u32,)>("kind")?;
+        for index in 1..=highest {
+            let (number,) = self.call(&kind_at, (index,)).await?;
+            if number > 0 {
+                let (held,): (ResourceAny,) =
+                    self.invoke(&format!("show-{number}"), (index,)).await?;
+                self.invoke::<_, ()>("remove", (index,)).await?;
+                held.resource_drop_async(&mut *self.store).await?;
+            }
+        }
+        let (fill, unfill) = (self.func::<(), (u32,)>("fill")?, self.func::<(u32,), ()>("unfill")?);
+        for _ in 1..=highest {
+            let (index,) = self.call(&fill, ()).await?;
+            wasmtime::ensure!(index <= highest, "there are handles of an unknown kind");
+        }
+        for index in (1..=highest).rev() {
+            self.call(&unfill, (index,)).await?;
+        }
+        Ok(highest)
     }
 
     async fn make(&mut self, part: &Part, entry: &Entry) -> wasmtime::Result<()> {

@@ -1,6 +1,7 @@
 //! Memories and globals: read as what differs from a fresh instance, written back as that.
 
 use super::access::Access;
+use super::base::{Base, FreshMemory};
 use super::format::{Memory, PartState, Run};
 use emet_checkpoint::{PAGE, Part, Plan};
 use wasmtime::component::WasmList;
@@ -14,41 +15,16 @@ const MAX_CHANGED: usize = 128 << 20;
 
 const ZERO: [u8; PAGE] = [0; PAGE];
 
-/// Memories and globals of an instance that has executed nothing but its initialisation.
-pub(crate) struct Base {
-    parts: Vec<PartBase>,
-    /// Checksum of them all: a checkpoint fits only an equal base.
-    pub(crate) fingerprint: u32,
-}
-
-#[derive(Default)]
-struct PartBase {
-    memories: Vec<Vec<u8>>,
-    globals: Vec<u64>,
-}
-
-impl PartBase {
-    fn hash(&self, hasher: &mut crc32fast::Hasher) {
-        for memory in &self.memories {
-            hasher.update(&(memory.len() as u64).to_le_bytes());
-            hasher.update(memory);
-        }
-        self.globals.iter().for_each(|global| hasher.update(&global.to_le_bytes()));
-    }
-}
-
 /// Memories and globals of a part.
 pub(super) type Image = (Vec<Memory>, Vec<u64>);
 
 /// Collects the pages of a memory, from an offset on, that differ from the fresh one; what lies
 /// beyond the end of the fresh one is compared with zeroes.
-fn compare(fresh: &[u8], offset: u32, bytes: &[u8], runs: &mut Vec<Run>) {
+pub(super) fn compare(fresh: &FreshMemory, offset: u32, bytes: &[u8], runs: &mut Vec<Run>) {
     let mut at = offset;
     for page in bytes.chunks(PAGE) {
-        let start = usize::try_from(at).unwrap_or(usize::MAX);
-        let before = fresh
-            .get(start..start.saturating_add(page.len()))
-            .unwrap_or_else(|| ZERO.get(..page.len()).unwrap_or(&ZERO));
+        let before =
+            fresh.page(at, page.len()).unwrap_or_else(|| ZERO.get(..page.len()).unwrap_or(&ZERO));
         if page != before {
             match runs
                 .last_mut()
@@ -63,28 +39,9 @@ fn compare(fresh: &[u8], offset: u32, bytes: &[u8], runs: &mut Vec<Run>) {
 }
 
 impl Access<'_> {
-    /// The state of a fresh instance.
-    pub(crate) async fn base(&mut self, plan: &Plan) -> wasmtime::Result<Base> {
-        let mut hasher = crc32fast::Hasher::new();
-        let mut parts = Vec::new();
-        for (number, part) in plan.parts.iter().enumerate() {
-            let mut access = self.of(number);
-            let mut base = PartBase::default();
-            for memory in 0..part.memories {
-                let mut copy = Vec::new();
-                access.show_memory(memory, |_, bytes| copy.extend_from_slice(bytes)).await?;
-                base.memories.push(copy);
-            }
-            base.globals = access.globals(part).await?;
-            base.hash(&mut hasher);
-            parts.push(base);
-        }
-        Ok(Base { parts, fingerprint: hasher.finalize() })
-    }
-
     /// Shows a whole memory, piece by piece with their offsets; gives its size in pages of
     /// WebAssembly.
-    async fn show_memory(
+    pub(super) async fn show_memory(
         &mut self,
         memory: u32,
         mut show: impl FnMut(u32, &[u8]),
@@ -130,7 +87,7 @@ impl Access<'_> {
     }
 
     /// All mutable globals of the part, as bits.
-    async fn globals(&mut self, part: &Part) -> wasmtime::Result<Vec<u64>> {
+    pub(super) async fn globals(&mut self, part: &Part) -> wasmtime::Result<Vec<u64>> {
         let get = self.func::<(u32,), (u64,)>("get")?;
         let mut globals = Vec::new();
         for (number, _) in (0u32..).zip(&part.globals) {
@@ -192,17 +149,16 @@ mod tests {
 
     #[test]
     fn runs_hold_exactly_the_pages_that_differ() {
-        let fresh = vec![7u8; 2 * PAGE];
-        let mut now = vec![7u8; 4 * PAGE];
-        now[3 * PAGE..].fill(0);
-        now[2 * PAGE..3 * PAGE].fill(0);
+        let fresh = FreshMemory::first(vec![7u8; 16 * PAGE]);
+        let mut now = vec![7u8; 18 * PAGE];
+        now[16 * PAGE..].fill(0);
         now[5] = 8;
-        now[3 * PAGE + 1] = 9;
+        now[17 * PAGE + 1] = 9;
         let mut runs = vec![];
         compare(&fresh, 0, &now[..2 * PAGE], &mut runs);
         compare(&fresh, 2 * PAGE as u32, &now[2 * PAGE..], &mut runs);
         let places: Vec<(u32, usize)> =
             runs.iter().map(|run| (run.start, run.bytes.len())).collect();
-        assert_eq!(places, [(0, PAGE), (3 * PAGE as u32, PAGE)]);
+        assert_eq!(places, [(0, PAGE), (17 * PAGE as u32, PAGE)]);
     }
 }

@@ -9,6 +9,7 @@
 //! * [`Bases`] keeps those that stand for dropped entries, which are not disposable
 
 mod access;
+mod base;
 mod bases;
 mod capture;
 mod differences;
@@ -27,10 +28,10 @@ pub use format::{Binding, Checkpoint};
 pub use kept::KeptResult;
 pub use store::{CheckpointStore, ResultsPlace, entry_hash};
 
+pub(crate) use base::Base;
 #[cfg(test)]
 pub(crate) use format::{BASE, Body, seal};
 pub(crate) use host::{HostState, REMADE};
-pub(crate) use image::Base;
 
 use std::str::FromStr;
 

@@ -1,32 +1,19 @@
 //! Making an instance from a checkpoint.
 
 use super::capture::level_of;
+use super::files;
 use super::format::{Body, Checkpoint, GuestResource};
+use crate::Instance;
 use crate::component::Prepared;
 use crate::ctx::WorkerCtx;
 use crate::resources::IndexKey;
-use crate::{Instance, files::WorkerFiles};
-use emet_model::InitialFile;
-use emet_storage::BlobStore;
-use std::collections::HashSet;
 use std::sync::Arc;
-
-impl WorkerFiles {
-    /// Places the files of a checkpoint; answers device and inode of the read-only ones.
-    pub async fn restore(
-        &self,
-        checkpoint: &Checkpoint,
-        initial: &[InitialFile],
-        blobs: &dyn BlobStore,
-    ) -> Result<HashSet<(u64, u64)>, String> {
-        super::files::write(self.path(), &checkpoint.body()?.files, initial, blobs).await
-    }
-}
 
 impl Instance {
     /// Makes an instance with the state of a checkpoint, which was taken of the same component
-    /// version; the context is of the same worker, at the start of its log, and has the files of
-    /// the checkpoint. It goes on after the checkpoint's index.
+    /// version; the context is of the same worker, at the start of its log. Its directory is empty;
+    /// if the worker has a fresh instance of its own, it has the initial files. It goes on after the
+    /// checkpoint's index.
     ///
     /// # Errors
     ///
@@ -38,21 +25,34 @@ impl Instance {
     ) -> wasmtime::Result<Self> {
         let body = checkpoint.body().map_err(wasmtime::Error::msg)?;
         let mut instance = Self::new(prepared.clone(), ctx).await?;
-        let (Some(plan), Some(base)) = (&prepared.plan, prepared.base()) else {
+        let base = instance.base.clone().map_err(wasmtime::Error::msg)?;
+        let Some(plan) = &prepared.plan else {
             wasmtime::bail!("the component does not support checkpoints")
         };
-        wasmtime::ensure!(
-            base.fingerprint == checkpoint.binding.base,
-            "the fresh instance is another one"
-        );
+        let same =
+            base.fingerprint == checkpoint.binding.base && base.own == checkpoint.binding.own_base;
+        wasmtime::ensure!(same, "the fresh instance is another one");
         let handles: Option<Vec<_>> = body.parts.iter().map(|part| part.handles.as_ref()).collect();
         let handles = handles.ok_or_else(|| wasmtime::format_err!("it has no handles"))?;
+        instance.restore_files(&body).await?;
         let mut access = instance.access();
         access.fill_handles(plan, &handles).await?;
-        access.write(plan, base, &body.parts).await?;
+        access.write(plan, &base, &body.parts).await?;
         instance.restore_resources(&body).await?;
         instance.restore_journal(checkpoint, &body)?;
         Ok(instance)
+    }
+
+    /// Replaces the files, which are as the initialisation has left them.
+    async fn restore_files(&mut self, body: &Body) -> wasmtime::Result<()> {
+        let (prepared, node) = (self.prepared.clone(), self.ctx_ref().node.clone());
+        if self.base.as_ref().is_ok_and(|base| base.own) {
+            self.ctx().files.clear()?;
+        }
+        let (initial, root) = (&prepared.metadata.files, self.ctx_ref().files.path());
+        let written = files::write(root, &body.files, initial, node.blobs.as_ref()).await;
+        self.ctx().read_only = written.map_err(wasmtime::Error::msg)?;
+        Ok(())
     }
 
     async fn restore_resources(&mut self, body: &Body) -> wasmtime::Result<()> {

@@ -85,6 +85,11 @@ impl Journal {
         self.touched
     }
 
+    /// Takes entries from index 2 on that the log does not have any more, for the initialisation.
+    pub fn begin_with(&mut self, entries: Vec<Entry>) {
+        self.cursor.feed((2..).zip(entries));
+    }
+
     /// Goes on after an index, as if everything up to it had been replayed.
     pub fn resume_after(
         &mut self,
@@ -162,15 +167,12 @@ impl Journal {
     }
 
     /// Records a call that was just executed. Remote writes are durable when this returns.
-    pub async fn record<Req: Wit + Send, Resp: Wit + Sync>(
+    pub async fn record<Req: Wit + Send, Resp: Wit + Clone + Sync>(
         &mut self,
         function: &HostFn<Req, Resp>,
         request: Req,
         response: &Resp,
-    ) -> Result<()>
-    where
-        Resp: Clone,
-    {
+    ) -> Result<()> {
         self.record_in(function, None, request, response).await
     }
 

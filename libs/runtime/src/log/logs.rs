@@ -307,7 +307,7 @@ mod tests {
             ..Binding::default()
         };
         let state = summary::encode_without_results(state, index);
-        seal(BASE, binding, state, &Body::default()).unwrap()
+        seal(BASE, binding, state, Vec::new(), &Body::default()).unwrap()
     }
 
     async fn trim(logs: &Logs, index: u64) {

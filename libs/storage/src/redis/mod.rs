@@ -21,13 +21,14 @@ mod reply;
 mod router;
 mod scripts;
 mod slot;
+mod tls;
 mod topology;
 
 pub use durability::{Durability, Flushing};
 pub use kv::RedisKv;
 pub use log::RedisLog;
+pub use tls::RedisTls;
 
-use ::redis::{Client, ConnectionInfo};
 use failure::Failure;
 use layout::Layout;
 use link::{Link, Patience};
@@ -42,8 +43,10 @@ use topology::{Access, Topology};
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
     /// Addresses: `redis://[user:password@]host:port[/database]`. Of a cluster some of its nodes; otherwise where
-    /// the one master may be.
+    /// the one master may be. With `rediss` they are reached over TLS.
     pub servers: Vec<String>,
+    /// Certificates for TLS.
+    pub tls: RedisTls,
     /// What every key starts with; no braces. Installations with different prefixes share a server.
     pub prefix: String,
     /// Number of shards, fixed for the life of the data.
@@ -66,6 +69,7 @@ impl Default for RedisOptions {
     fn default() -> Self {
         Self {
             servers: vec!["redis://127.0.0.1:6379".into()],
+            tls: RedisTls::default(),
             prefix: "emet".into(),
             shards: emet_shard_map::DEFAULT_SHARDS,
             require_durable: false,
@@ -165,14 +169,9 @@ fn access(options: &RedisOptions) -> Result<Access, ConnectError> {
     if options.shards == 0 {
         return Err(ConnectError::Options("there must be at least one shard".into()));
     }
-    let parse = |url: &String| -> Result<ConnectionInfo, ConnectError> {
-        let client = Client::open(url.as_str());
-        // The address may hold a password: it is not repeated.
-        let client = client.map_err(|error| ConnectError::Options(error.to_string()))?;
-        Ok(client.get_connection_info().clone())
-    };
+    let seeds = options.servers.iter().map(|url| options.tls.server(url));
     Ok(Access {
-        seeds: options.servers.iter().map(parse).collect::<Result<_, _>>()?,
+        seeds: seeds.collect::<Result<_, _>>()?,
         patience: Patience { connect: options.connect_within, answer: options.answer_within },
         replicas: Replicas { count: options.replicas, within: options.replicas_within },
     })

@@ -3,6 +3,7 @@
 use super::failure::Failure;
 use super::link::{Link, Patience};
 use super::node::{Node, Replicas};
+use super::tls;
 use parking_lot::RwLock;
 use redis::{ConnectionAddr, ConnectionInfo, Value};
 use std::collections::BTreeMap;
@@ -27,10 +28,12 @@ impl Access {
     /// Another server, with the credentials of the configured ones.
     fn server(&self, address: &str) -> Result<ConnectionInfo, Failure> {
         let parsed = address.rsplit_once(':').and_then(|(host, port)| {
-            Some(ConnectionAddr::Tcp(host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
+            Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
         });
         match (parsed, self.seeds.first()) {
-            (Some(at), Some(seed)) => Ok(seed.clone().set_addr(at)),
+            (Some((host, port)), Some(seed)) => {
+                Ok(seed.clone().set_addr(tls::at(seed.addr(), host, port)))
+            }
             _ => Err(Failure::Refused(format!("not the address of a Redis node: {address:?}"))),
         }
     }
@@ -180,7 +183,7 @@ async fn read_ranges(server: &ConnectionInfo, patience: Patience) -> Result<Vec<
         return Err(Failure::Unready("the node does not tell the map of its cluster".into()));
     };
     let host = match server.addr() {
-        ConnectionAddr::Tcp(host, _) => host.clone(),
+        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
         other => other.to_string(),
     };
     Ok(rows.iter().filter_map(|row| parse_range(row, &host)).collect())

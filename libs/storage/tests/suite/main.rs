@@ -21,6 +21,7 @@ mod log_laws;
 mod measured;
 mod model;
 mod redis;
+mod redis_tls;
 mod s3;
 mod servers;
 mod tiered;

@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result};
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, Version, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use emet_api::grpc::DESCRIPTORS;
@@ -25,6 +27,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Longest time that calls under way may take to end when the process stops, where no option says
 /// it: streams between services never end by themselves.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long the processes behind a load balancer ask their callers to connect anew before they close
+/// connections: a request that is on its way when its idle connection is closed would be lost.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Names what is not ready; nothing when all is well.
 pub(crate) type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -49,7 +54,7 @@ pub(crate) struct DrainArgs {
 
 impl DrainArgs {
     pub(crate) fn stopping(self) -> Stopping {
-        Stopping { stop: watch::channel(false).0, drain: self.drain_within.0 }
+        Stopping { drain: self.drain_within.0, ..Stopping::new() }
     }
 }
 
@@ -65,11 +70,17 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListene
 pub(crate) struct Stopping {
     stop: watch::Sender<bool>,
     drain: Duration,
+    farewell: Duration,
 }
 
 impl Stopping {
     pub(crate) fn new() -> Self {
-        Self { stop: watch::channel(false).0, drain: DRAIN }
+        Self { stop: watch::channel(false).0, drain: DRAIN, farewell: Duration::ZERO }
+    }
+
+    /// Others go on answering: callers are sent to them first.
+    pub(crate) fn among_others(self) -> Self {
+        Self { farewell: FAREWELL, ..self }
     }
 
     /// Tells the servers to take no new connections, and to end.
@@ -170,9 +181,26 @@ pub(crate) async fn admin(
 
 /// Serves the REST API until the stop, then lets requests under way end.
 pub(crate) async fn http(listener: TcpListener, app: Router, stopping: Stopping) -> Result<()> {
-    let serve = axum::serve(listener, app).with_graceful_shutdown(stopping.stopped());
+    let app = app.layer(middleware::from_fn_with_state(stopping.clone(), say_farewell));
+    let (stopped, farewell) = (stopping.stopped(), stopping.farewell);
+    let closing = async move {
+        stopped.await;
+        tokio::time::sleep(farewell).await;
+    };
+    let serve = axum::serve(listener, app).with_graceful_shutdown(closing);
     let served = stopping.bounded(serve.into_future()).await;
     served.transpose().context("the HTTP server failed").map(|_| ())
+}
+
+/// After the stop, answers end their connections.
+async fn say_farewell(State(stopping): State<Stopping>, request: Request, next: Next) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    // HTTP/2 has frames for it, which the server sends by itself.
+    if version <= Version::HTTP_11 && *stopping.stop.borrow() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn health(missing: &[String]) -> Response {

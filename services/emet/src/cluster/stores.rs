@@ -1,18 +1,20 @@
 //! The stores that all processes of a cluster share.
 
 use anyhow::{Context, Result};
-use emet_storage::redis::{Redis, RedisOptions};
+use emet_storage::redis::{Redis, RedisOptions, RedisTls};
 use emet_storage::s3::{S3Blob, S3Credentials, S3Options};
 use emet_storage::tiered::TieredOptions;
 use emet_storage::{BlobStore, Tiered};
 use emet_telemetry::health::Health;
 use emet_worker_executor::Stores;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Where logs and keys are.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct RedisArgs {
-    /// Redis servers: redis://[user:password@]host:port[/database]. Of a Redis Cluster some nodes.
+    /// Redis servers: redis://[user:password@]host:port[/database], or rediss:// for TLS. Of a Redis Cluster some
+    /// nodes.
     #[arg(
         long,
         env = "EMET_REDIS",
@@ -20,6 +22,15 @@ pub(crate) struct RedisArgs {
         default_value = "redis://127.0.0.1:6379"
     )]
     redis: Vec<String>,
+    /// Authorities that certificates of Redis servers are from (PEM), instead of the system's.
+    #[arg(long, env = "EMET_REDIS_CA_FILE", value_name = "FILE")]
+    redis_ca_file: Option<PathBuf>,
+    /// Certificate to show to Redis servers (PEM).
+    #[arg(long, env = "EMET_REDIS_CERT_FILE", value_name = "FILE", requires = "redis_key_file")]
+    redis_cert_file: Option<PathBuf>,
+    /// Key of that certificate (PEM).
+    #[arg(long, env = "EMET_REDIS_KEY_FILE", value_name = "FILE", requires = "redis_cert_file")]
+    redis_key_file: Option<PathBuf>,
     /// What every key in Redis starts with: installations with different prefixes share a server.
     #[arg(long, env = "EMET_REDIS_PREFIX", default_value = "emet")]
     redis_prefix: String,
@@ -55,6 +66,10 @@ impl RedisArgs {
     pub(crate) async fn connect(&self) -> Result<Redis> {
         let options = RedisOptions {
             servers: self.redis.clone(),
+            tls: RedisTls {
+                ca: self.redis_ca_file.clone(),
+                identity: self.redis_cert_file.clone().zip(self.redis_key_file.clone()),
+            },
             prefix: self.redis_prefix.clone(),
             require_durable: self.require_durable,
             replicas: self.redis_replicas,

@@ -87,7 +87,7 @@ async fn serve(args: &Args) -> Result<()> {
         "worker service is ready: http://{address} (API), http://{address}/docs (documentation)"
     );
     args.access.serve_metrics(metrics).await?;
-    let stopping = args.drain.stopping();
+    let stopping = args.drain.stopping().among_others();
     let served = tokio::spawn(serving::http(listener, router(state), stopping.clone()));
     process::stop_signal().await;
     tracing::info!("stopping");
