@@ -1,7 +1,7 @@
 //! Component versions that are ready to be instantiated.
 
 use crate::WorkerCtx;
-use crate::checkpoint::{Base, REMADE};
+use crate::checkpoint::{Fresh, REMADE};
 use crate::engine::artefact_tag;
 use bytes::Bytes;
 use emet_api::Components;
@@ -27,19 +27,19 @@ pub struct Prepared {
     /// What was added to the component; none if its state cannot be saved.
     pub(crate) plan: Option<Arc<Plan>>,
     /// State of the first fresh instance, once there was one.
-    first_base: OnceLock<Arc<Base>>,
+    first_fresh: OnceLock<Arc<Fresh>>,
 }
 
 impl Prepared {
     /// The state of the first fresh instance, which others are told against.
-    pub(crate) fn first_base(&self) -> Option<&Arc<Base>> {
-        self.first_base.get()
+    pub(crate) fn first_fresh(&self) -> Option<&Arc<Fresh>> {
+        self.first_fresh.get()
     }
 
     /// Keeps the state of a fresh instance.
-    pub(crate) fn set_first_base(&self, base: Arc<Base>) {
+    pub(crate) fn set_first_fresh(&self, fresh: Arc<Fresh>) {
         // Another instance may have been as quick: each is right.
-        drop(self.first_base.set(base));
+        drop(self.first_fresh.set(fresh));
     }
 
     /// Whether the state of an instance can be saved.
@@ -169,7 +169,7 @@ impl ComponentCache {
             .map_err(parse_failed)?;
         let pre = linker.instantiate_pre(&component).map_err(parse_failed)?;
         let plan = plan.filter(|_| metadata.component_type == ComponentType::Durable).map(Arc::new);
-        Ok(Arc::new(Prepared { metadata, pre, plan, first_base: OnceLock::new() }))
+        Ok(Arc::new(Prepared { metadata, pre, plan, first_fresh: OnceLock::new() }))
     }
 
     async fn load(

@@ -146,8 +146,8 @@ impl Checkpoints {
             engine: shared.cache.tag().to_owned(),
             index: writer.last_index(),
             entry: Vec::new(),
-            base: capture.base(),
-            own_base: capture.has_own_base(),
+            fresh: capture.fresh(),
+            own_fresh: capture.has_own_fresh(),
         };
         let (state, created_at, results) = writer.with_state(|s| {
             let unsaved = s

@@ -46,7 +46,7 @@ pub(crate) enum Job {
     Call(Invocation),
     /// Save the state for a manual update.
     Snapshot,
-    /// Compare the instance with a replay of the whole log.
+    /// Compare the instance with a replay of the log.
     Verify(Reply<Verification>),
     /// Make a base of the instance, so that older entries can be dropped.
     Rebase,
@@ -315,7 +315,7 @@ impl Scene {
             let entries = initial.into_iter().map(codec::decode).collect::<Result<_, _>>();
             entries.map_err(|e| WorkerError::unknown(format!("the base is damaged: {e}")))
         };
-        if !checkpoint.binding.own_base || !checkpoint.initial.is_empty() {
+        if !checkpoint.binding.own_fresh || !checkpoint.initial.is_empty() {
             return decoded(checkpoint.initial.clone());
         }
         let first = self.writer.first_index().await?;
@@ -392,7 +392,7 @@ impl Scene {
         let files = WorkerFiles::new(&node.work_dir);
         let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
         let read_only = match checkpoint {
-            Some(checkpoint) if !checkpoint.binding.own_base => HashSet::new(),
+            Some(checkpoint) if !checkpoint.binding.own_fresh => HashSet::new(),
             _ => files.place(initial, blobs).await.map_err(|(path, reason)| {
                 WorkerError::InitialComponentFileDownloadFailed { path, reason }
             })?,

@@ -82,10 +82,10 @@ impl Scene {
             engine: rewriting_tag(),
             index,
             entry: entry_hash(&record.map_err(Stop::from)?),
-            base: capture.base(),
-            own_base: capture.has_own_base(),
+            fresh: capture.fresh(),
+            own_fresh: capture.has_own_fresh(),
         };
-        let initial = match capture.has_own_base() {
+        let initial = match capture.has_own_fresh() {
             true => self.initial_entries().await.map_err(Stop::from)?,
             false => Vec::new(),
         };

@@ -52,10 +52,10 @@ pub struct Binding {
     pub entry: Vec<u8>,
     /// Checksum of the fresh instance that the state is told against.
     #[prost(uint32, tag = "8")]
-    pub base: u32,
+    pub fresh: u32,
     /// Whether that is the worker's own, made by an initialisation that deals with the host.
     #[prost(bool, tag = "9")]
-    pub own_base: bool,
+    pub own_fresh: bool,
 }
 
 impl Binding {

@@ -9,12 +9,12 @@
 //! * [`Bases`] keeps those that stand for dropped entries, which are not disposable
 
 mod access;
-mod base;
 mod bases;
 mod capture;
 mod differences;
 mod files;
 mod format;
+mod fresh;
 mod handles;
 mod host;
 mod image;
@@ -28,9 +28,9 @@ pub use format::{Binding, Checkpoint};
 pub use kept::KeptResult;
 pub use store::{CheckpointStore, ResultsPlace, entry_hash};
 
-pub(crate) use base::Base;
 #[cfg(test)]
 pub(crate) use format::{BASE, Body, seal};
+pub(crate) use fresh::Fresh;
 pub(crate) use host::{HostState, REMADE};
 
 use std::str::FromStr;
