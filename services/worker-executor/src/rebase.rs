@@ -254,7 +254,7 @@ impl Keeping {
         }
         let Some((key, start)) = self.wanted.remove(&index) else { return };
         match self.functions.remove(&start) {
-            Some(function) => self.found.push((key, KeptResult { function, entry })),
+            Some(function) => self.found.push((key, KeptResult { function, index, entry })),
             // It remains, and nothing is dropped.
             None => drop(self.wanted.insert(index, (key, start))),
         }

@@ -59,6 +59,11 @@ fn objects(server: &Server, kind: &str, id: ComponentId) -> Result<Vec<PathBuf>,
     server.objects(&[kind, &id.to_string()])
 }
 
+fn lose_checkpoints(server: &Server, id: ComponentId) -> Result<(), Failure> {
+    let files = objects(server, "checkpoints", id)?;
+    Ok(files.into_iter().try_for_each(std::fs::remove_file)?)
+}
+
 /// Waits until there is one base: the one that is needed, after older ones have gone.
 async fn one_base(server: &Server, id: ComponentId) -> Result<(), Failure> {
     let until = Instant::now() + PATIENCE;
@@ -97,9 +102,7 @@ async fn what_was_dropped_is_not_missed() -> Result<(), Failure> {
 
     // Without any checkpoint, and then without the machinery of checkpoints, there is the base.
     server.kill()?;
-    if !objects(&server, "checkpoints", id)?.is_empty() {
-        server.lose_objects(&["checkpoints", &id.to_string()])?;
-    }
+    lose_checkpoints(&server, id)?;
     server.restart().await?;
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(325));
     add_all(&server, &worker, 30).await?;
@@ -208,8 +211,8 @@ async fn an_initialisation_that_deals_with_the_host_is_repeated() -> Result<(), 
             least = dropped(&server, &worker, least).await? + EVERY;
             verify(&server, &worker).await?;
             server.kill()?;
-            if round > 1 && !objects(&server, "checkpoints", id)?.is_empty() {
-                server.lose_objects(&["checkpoints", &id.to_string()])?;
+            if round > 1 {
+                lose_checkpoints(&server, id)?;
             }
             server.restart().await?;
             assert_eq!(server.call(&worker, &call("count"), json!([12])).await?, json!(round));
@@ -302,9 +305,7 @@ async fn a_base_that_cannot_be_used_stops_its_worker_and_loses_nothing() -> Resu
     let worker = counter(&server, 13).await?;
     let id = worker.component_id;
     server.kill()?;
-    if !objects(&server, "checkpoints", id)?.is_empty() {
-        server.lose_objects(&["checkpoints", &id.to_string()])?;
-    }
+    lose_checkpoints(&server, id)?;
     let path = objects(&server, "bases", id)?.pop().ok_or("there is no base")?;
     let sound = std::fs::read(&path)?;
     let spoil: [(&str, fn(&mut Vec<u8>)); 4] = [
@@ -346,6 +347,7 @@ async fn a_base_that_cannot_be_used_stops_its_worker_and_loses_nothing() -> Resu
     server.restart().await?;
     assert_eq!(server.call(&worker, GET, json!([])).await?, json!(91));
     server.kill()?;
+    lose_checkpoints(&server, id)?;
     std::fs::remove_file(&path)?;
     server.restart().await?;
     let error = server.call(&worker, GET, json!([])).await.err().ok_or("it was loaded")?;

@@ -3,7 +3,7 @@
 
 use super::store::{BATCH, CheckpointStore, failed, result_key};
 use bytes::Bytes;
-use emet_model::{IdempotencyKey, Timestamp, WorkerError, WorkerId};
+use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
 use emet_oplog::{Entry, codec};
 use emet_storage::Batch;
 use prost::Message;
@@ -16,7 +16,9 @@ pub(super) const KEPT: &str = "kept-results";
 pub struct KeptResult {
     /// The function that was called.
     pub function: String,
-    /// The entry that holds the result.
+    /// Index of the entry that holds the result.
+    pub index: OplogIndex,
+    /// That entry.
     pub entry: Entry,
 }
 
@@ -27,6 +29,8 @@ struct Stored {
     /// The entry as the log stored it.
     #[prost(bytes = "bytes", tag = "2")]
     entry: Bytes,
+    #[prost(uint64, tag = "3")]
+    index: u64,
 }
 
 impl CheckpointStore {
@@ -40,7 +44,7 @@ impl CheckpointStore {
         for chunk in results.chunks(BATCH) {
             let batch = chunk.iter().fold(Batch::new(), |batch, (key, kept)| {
                 let (function, entry) = (kept.function.clone(), codec::encode(&kept.entry));
-                let stored = Stored { function, entry }.encode_to_vec();
+                let stored = Stored { function, entry, index: kept.index }.encode_to_vec();
                 batch.put(KEPT, result_key(worker, created_at, key), stored)
             });
             self.kv.apply(batch).await.map_err(failed)?;
@@ -58,7 +62,7 @@ impl CheckpointStore {
         let found =
             self.kv.get(KEPT, &result_key(worker, created_at, key)).await.map_err(failed)?;
         let Some(found) = found else { return Ok(None) };
-        let Stored { function, entry } = Stored::decode(found).map_err(failed)?;
-        Ok(Some(KeptResult { function, entry: codec::decode(entry).map_err(failed)? }))
+        let Stored { function, entry, index } = Stored::decode(found).map_err(failed)?;
+        Ok(Some(KeptResult { function, index, entry: codec::decode(entry).map_err(failed)? }))
     }
 }

@@ -174,7 +174,7 @@ impl Actor {
     ) -> Result<Done, WorkerError> {
         // The fold shows results before they are durable; nobody else may see them (law L1).
         self.writer.commit().await?;
-        let KeptResult { function, entry } = self.recorded(key, finished).await?;
+        let KeptResult { function, entry, .. } = self.recorded(key, finished).await?;
         match entry.kind {
             EntryKind::Completed { response, .. } => {
                 let value = self.writer.payloads.load(&response).await?;
@@ -202,7 +202,8 @@ impl Actor {
         let begun = self.writer.read(start, 1).await?.pop().filter(|(index, _)| *index == start);
         let Some((_, begun)) = begun else {
             let kept = self.checkpoints.kept(&self.writer, key).await?;
-            return kept.ok_or_else(|| {
+            // One of another index is left over from a life that was taken back.
+            return kept.filter(|kept| kept.index == end).ok_or_else(|| {
                 WorkerError::unknown(format!("oplog entries {start} and {end} are missing"))
             });
         };
@@ -210,6 +211,6 @@ impl Actor {
             return Err(WorkerError::unknown(format!("oplog entry {start} starts no invocation")));
         };
         let entry = self.writer.read_one(end).await?;
-        Ok(KeptResult { function: invocation.function, entry })
+        Ok(KeptResult { function: invocation.function, index: end, entry })
     }
 }
