@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Most bytes by which the fresh instance of a worker may differ from the first one of its component
 /// (docs/limits.md).
-const MAX_OWN: usize = 16 << 20;
+const MAX_OWN: usize = 4 << 20;
 
 /// Memories and globals of a fresh instance.
 pub(crate) struct Fresh {
