@@ -21,6 +21,7 @@ mod observe;
 mod ownership;
 mod public;
 mod rebase;
+mod restoring;
 mod retention;
 mod room;
 mod sampling;

@@ -176,7 +176,10 @@ impl Actor {
     /// there is nothing else.
     fn drops_history(&self, now: impl FnOnce(&Dropping, OplogIndex) -> bool) -> bool {
         let Some(history) = &self.history else { return false };
-        self.writer.with_state(|s| s.status() == WorkerStatus::Idle && now(history, s.index))
+        self.writer.with_state(|s| {
+            let idle = s.status() == WorkerStatus::Idle && s.pending_updates.is_empty();
+            idle && now(history, s.index)
+        })
     }
 
     fn rebase(&mut self) -> Job {
