@@ -323,7 +323,7 @@ pub trait Workers: Send + Sync + 'static {
     async fn complete_promise(&self, promise: PromiseId, data: Bytes) -> Result<bool, WorkerError>;
     /// Forgets the end of a worker's history.
     async fn revert(&self, worker: WorkerId, target: RevertTarget) -> Result<(), WorkerError>;
-    /// Compares a worker, and its newest checkpoint, with a replay of its whole log.
+    /// Compares a worker, and its newest checkpoint, with a replay of its log.
     async fn verify(&self, worker: WorkerId) -> Result<Verification, WorkerError> {
         Err(WorkerError::invalid(format!("{worker} cannot be verified here")))
     }

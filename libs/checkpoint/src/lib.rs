@@ -28,7 +28,9 @@ mod wrapping;
 
 use serde::{Deserialize, Serialize};
 
-/// Version of the rewriting: part of the key of whatever depends on a rewritten component.
+/// Version of the rewriting: part of the key of whatever depends on a rewritten component. Bases depend
+/// on it, too: who raises it has to keep the old way of rewriting for workers that start from one
+/// (docs/adr/0041-bases-outlive-releases.md).
 pub const VERSION: u32 = 3;
 
 /// Names of imports and exports that start with this belong to Emet; a component that uses one is

@@ -38,6 +38,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "file-system-error"
     "forbidden"
     "get-latest-version-of-component-failed"
+    "history-dropped"
     "initial-component-file-download-failed"
     "interrupted"
     "invalid-account"

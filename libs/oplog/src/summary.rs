@@ -12,7 +12,8 @@ use prost::Message;
 use std::collections::HashMap;
 
 /// First byte of a summary. To be raised when the fold of any entry changes, or the form: summaries
-/// of other versions are ignored.
+/// of other versions are ignored; but those in bases stand for entries that are no more, so this version
+/// has to be read for good (docs/adr/0041-bases-outlive-releases.md).
 const VERSION: u8 = 1;
 /// Most results in a summary; a state with more is cached without them.
 const MAX_RESULTS: usize = 1000;

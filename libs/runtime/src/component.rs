@@ -1,7 +1,7 @@
 //! Component versions that are ready to be instantiated.
 
 use crate::WorkerCtx;
-use crate::checkpoint::{Base, REMADE};
+use crate::checkpoint::{Fresh, REMADE};
 use crate::engine::artefact_tag;
 use bytes::Bytes;
 use emet_api::Components;
@@ -27,19 +27,19 @@ pub struct Prepared {
     /// What was added to the component; none if its state cannot be saved.
     pub(crate) plan: Option<Arc<Plan>>,
     /// State of the first fresh instance, once there was one.
-    first_base: OnceLock<Arc<Base>>,
+    first_fresh: OnceLock<Arc<Fresh>>,
 }
 
 impl Prepared {
     /// The state of the first fresh instance, which others are told against.
-    pub(crate) fn first_base(&self) -> Option<&Arc<Base>> {
-        self.first_base.get()
+    pub(crate) fn first_fresh(&self) -> Option<&Arc<Fresh>> {
+        self.first_fresh.get()
     }
 
     /// Keeps the state of a fresh instance.
-    pub(crate) fn set_first_base(&self, base: Arc<Base>) {
+    pub(crate) fn set_first_fresh(&self, fresh: Arc<Fresh>) {
         // Another instance may have been as quick: each is right.
-        drop(self.first_base.set(base));
+        drop(self.first_fresh.set(fresh));
     }
 
     /// Whether the state of an instance can be saved.
@@ -54,12 +54,25 @@ type Slot = Arc<OnceCell<Arc<Prepared>>>;
 pub struct ComponentCache {
     engine: Engine,
     linker: Linker<WorkerCtx>,
-    tag: String,
+    tags: Tags,
     /// Whether components are rewritten for checkpoints.
     rewriting: bool,
     blobs: Arc<dyn BlobStore>,
     components: Arc<dyn Components>,
-    ready: Mutex<HashMap<VersionedComponentId, Slot>>,
+    /// By version, and whether it is rewritten.
+    ready: Mutex<HashMap<(VersionedComponentId, bool), Slot>>,
+}
+
+/// What compiled components depend on beside their content, as they are and rewritten.
+struct Tags {
+    plain: String,
+    rewritten: String,
+}
+
+impl Tags {
+    fn of(&self, rewriting: bool) -> &str {
+        if rewriting { &self.rewritten } else { &self.plain }
+    }
 }
 
 /// Where the compiled form of a binary is kept: it depends on the content, the engine and its
@@ -76,11 +89,12 @@ impl ComponentCache {
         components: Arc<dyn Components>,
     ) -> wasmtime::Result<Self> {
         let linker = crate::host::linker(&engine)?;
-        let tag = format!("{}-{}", artefact_tag(&engine), emet_checkpoint::VERSION);
+        let plain = artefact_tag(&engine);
+        let rewritten = format!("{plain}-{}", emet_checkpoint::VERSION);
         Ok(Self {
             engine,
             linker,
-            tag,
+            tags: Tags { plain, rewritten },
             rewriting: true,
             blobs,
             components,
@@ -91,14 +105,13 @@ impl ComponentCache {
     /// The cache, with components compiled as they were uploaded: without checkpoints.
     #[must_use]
     pub fn without_checkpoints(mut self) -> Self {
-        self.tag = artefact_tag(&self.engine);
         self.rewriting = false;
         self
     }
 
     /// What an instance depends on beside the component's content.
     pub fn tag(&self) -> &str {
-        &self.tag
+        self.tags.of(self.rewriting)
     }
 
     /// The engine.
@@ -108,11 +121,25 @@ impl ComponentCache {
 
     /// A component version, compiled and linked. Concurrent callers share the work.
     pub async fn get(&self, id: VersionedComponentId) -> Result<Arc<Prepared>, WorkerError> {
-        let slot = self.slot(id);
-        slot.get_or_try_init(|| self.prepare(id)).await.cloned()
+        self.get_as(id, self.rewriting).await
     }
 
-    fn slot(&self, id: VersionedComponentId) -> Slot {
+    /// As [`Self::get`], rewritten for checkpoints in any case: for a worker that has to start from a
+    /// base.
+    pub async fn rewritten(&self, id: VersionedComponentId) -> Result<Arc<Prepared>, WorkerError> {
+        self.get_as(id, true).await
+    }
+
+    async fn get_as(
+        &self,
+        id: VersionedComponentId,
+        rewriting: bool,
+    ) -> Result<Arc<Prepared>, WorkerError> {
+        let slot = self.slot((id, rewriting));
+        slot.get_or_try_init(|| self.prepare(id, rewriting)).await.cloned()
+    }
+
+    fn slot(&self, id: (VersionedComponentId, bool)) -> Slot {
         let mut ready = self.ready.lock();
         if ready.len() >= MAX_READY && !ready.contains_key(&id) {
             ready.retain(|_, slot| Arc::strong_count(slot) > 1);
@@ -123,13 +150,17 @@ impl ComponentCache {
         ready.entry(id).or_default().clone()
     }
 
-    async fn prepare(&self, id: VersionedComponentId) -> Result<Arc<Prepared>, WorkerError> {
+    async fn prepare(
+        &self,
+        id: VersionedComponentId,
+        rewriting: bool,
+    ) -> Result<Arc<Prepared>, WorkerError> {
         let found = self.components.get(id.component_id, Some(id.version)).await;
         let metadata = found.map_err(|e| WorkerError::ComponentDownloadFailed {
             component_id: id,
             reason: e.to_string(),
         })?;
-        let (component, plan) = self.load(&metadata).await?;
+        let (component, plan) = self.load(&metadata, rewriting).await?;
         let parse_failed = |e: wasmtime::Error| WorkerError::ComponentParseFailed {
             component_id: id,
             reason: format!("{e:#}"),
@@ -138,14 +169,18 @@ impl ComponentCache {
             .map_err(parse_failed)?;
         let pre = linker.instantiate_pre(&component).map_err(parse_failed)?;
         let plan = plan.filter(|_| metadata.component_type == ComponentType::Durable).map(Arc::new);
-        Ok(Arc::new(Prepared { metadata, pre, plan, first_base: OnceLock::new() }))
+        Ok(Arc::new(Prepared { metadata, pre, plan, first_fresh: OnceLock::new() }))
     }
 
-    async fn load(&self, metadata: &Metadata) -> Result<(Component, Option<Plan>), WorkerError> {
+    async fn load(
+        &self,
+        metadata: &Metadata,
+        rewriting: bool,
+    ) -> Result<(Component, Option<Plan>), WorkerError> {
         let id = metadata.versioned_component_id;
         let failed =
             |reason: String| WorkerError::ComponentDownloadFailed { component_id: id, reason };
-        let key = artefact_key(&metadata.wasm_digest, &self.tag);
+        let key = artefact_key(&metadata.wasm_digest, self.tags.of(rewriting));
         if let Some(artefact) = self.blobs.get(&key).await.map_err(|e| failed(e.to_string()))? {
             match open_artefact(&self.engine, &artefact) {
                 Ok(opened) => return Ok(opened),
@@ -160,7 +195,7 @@ impl ComponentCache {
             .await
             .map_err(|e| failed(e.to_string()))?;
         let artefact = self
-            .compile(&metadata.wasm_digest, wasm)
+            .compile_as(&metadata.wasm_digest, wasm, rewriting)
             .await
             .map_err(|reason| WorkerError::ComponentParseFailed { component_id: id, reason })?;
         open_artefact(&self.engine, &artefact).map_err(|e| WorkerError::ComponentParseFailed {
@@ -171,7 +206,16 @@ impl ComponentCache {
 
     /// Compiles a binary and keeps the artefact. Called after an upload, and where one is missing.
     pub async fn compile(&self, digest: &str, wasm: Bytes) -> Result<Bytes, String> {
-        let (engine, rewriting) = (self.engine.clone(), self.rewriting);
+        self.compile_as(digest, wasm, self.rewriting).await
+    }
+
+    async fn compile_as(
+        &self,
+        digest: &str,
+        wasm: Bytes,
+        rewriting: bool,
+    ) -> Result<Bytes, String> {
+        let engine = self.engine.clone();
         let compiled = tokio::task::spawn_blocking(move || -> Result<Vec<u8>, String> {
             // What was added may exceed a limit of the engine that the component itself keeps.
             let rewritten =
@@ -182,7 +226,7 @@ impl ComponentCache {
             }
         });
         let artefact: Bytes = compiled.await.map_err(|e| e.to_string())??.into();
-        let key = artefact_key(digest, &self.tag);
+        let key = artefact_key(digest, self.tags.of(rewriting));
         self.blobs.put(&key, artefact.clone()).await.map_err(|e| e.to_string())?;
         Ok(artefact)
     }

@@ -1,6 +1,6 @@
 //! A worker in memory: its instance, and calls of its exports.
 
-use crate::checkpoint::Base;
+use crate::checkpoint::Fresh;
 use crate::component::Prepared;
 use crate::ctx::WorkerCtx;
 use crate::engine::EPOCH;
@@ -28,7 +28,7 @@ pub struct Instance {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) resources: GuestResources,
     /// What its state is told against; or why it cannot be saved.
-    pub(crate) base: Result<Arc<Base>, String>,
+    pub(crate) fresh: Result<Arc<Fresh>, String>,
     functions: HashMap<String, Arc<Export>>,
 }
 
@@ -58,10 +58,10 @@ impl Instance {
             instance,
             prepared,
             resources: GuestResources::new(uri),
-            base: Err("it is not known what it started from".into()),
+            fresh: Err("it is not known what it started from".into()),
             functions: HashMap::new(),
         };
-        this.base = this.read_base().await?;
+        this.fresh = this.read_fresh().await?;
         Ok(this)
     }
 

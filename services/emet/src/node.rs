@@ -7,7 +7,7 @@ use emet_model::RetryPolicy;
 use emet_runtime::checkpoint::CheckpointMode;
 use emet_runtime::network::{GuestNetwork, NetworkPolicy, Rule};
 use emet_runtime::{ComponentCache, MemoryBudget, Node, Promises, engine};
-use emet_worker_executor::{ExecutorOptions, Stores};
+use emet_worker_executor::{ExecutorOptions, Retention, Stores};
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -30,6 +30,19 @@ pub(crate) struct NodeArgs {
     /// difference is logged and counted [default: never].
     #[arg(long, env = "EMET_VERIFY_EVERY", value_name = "DURATION")]
     verify_every: Option<HumanDuration>,
+    /// Component, by name or id, whose workers drop their history, or `all`; repeatable. What it costs is
+    /// in docs/checkpoints.md.
+    #[arg(long, env = "EMET_DROP_HISTORY", value_delimiter = ',', value_name = "COMPONENT")]
+    drop_history: Vec<String>,
+    /// Entries of a worker after which those before are dropped.
+    #[arg(
+        long,
+        env = "EMET_DROP_HISTORY_AFTER",
+        default_value_t = Retention::default().entries,
+        value_name = "ENTRIES",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    drop_history_after: u64,
     /// Networks that guests may not reach, such as 10.0.0.0/8, or shop=10.0.0.0/8 for the component
     /// shop alone; repeatable.
     #[arg(
@@ -113,6 +126,10 @@ impl NodeArgs {
             max_loaded: self.max_loaded as usize,
             checkpoints: self.checkpoints,
             verify_every: self.verify_every.as_ref().map(|every| every.0),
+            retention: Retention {
+                components: self.drop_history.clone(),
+                entries: self.drop_history_after,
+            },
             ..ExecutorOptions::default()
         }
     }

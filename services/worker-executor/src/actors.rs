@@ -7,7 +7,7 @@ use crate::metadata;
 use emet_api::Caller;
 use emet_model::{WorkerError, WorkerId, WorkerMetadata, WorkerStatus};
 use emet_oplog::{Create, EntryKind, WorkerState};
-use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key, read_state_at};
+use emet_runtime::log::{OplogWriter, Payloads, log_failure, log_key};
 use emet_shard_map::Epoch;
 use futures::future::BoxFuture;
 use std::collections::HashMap;
@@ -196,7 +196,7 @@ impl Shared {
         // Earlier owners were fenced off when the shard was taken, so what is read is all there is.
         let head = self.log.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
         let state = match &head {
-            Some(_) => read_state_at(self.log.as_ref(), worker, head.as_ref()).await?,
+            Some(_) => self.logs.state_at(worker, head.as_ref()).await?,
             None => WorkerState::default(),
         };
         let exists = head.as_ref().is_some_and(|h| h.last > 0);
@@ -212,7 +212,7 @@ impl Shared {
         let payloads = Payloads::new(self.node.blobs.clone(), worker);
         let writer = Arc::new(OplogWriter::new(
             worker.clone(),
-            self.log.clone(),
+            self.logs.clone(),
             payloads,
             epoch,
             state,

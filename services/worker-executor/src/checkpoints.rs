@@ -10,8 +10,8 @@ use emet_model::{
 use emet_oplog::{Finished, summary};
 use emet_runtime::Prepared;
 use emet_runtime::checkpoint::{
-    Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, ResultsPlace,
-    entry_hash,
+    Binding, Capture, Captured, Checkpoint, CheckpointMode, CheckpointStore, KeptResult,
+    ResultsPlace, entry_hash,
 };
 use emet_runtime::log::OplogWriter;
 use emet_telemetry::metrics::list::{CHECKPOINT_BYTES, CHECKPOINT_SECONDS, CHECKPOINTS};
@@ -84,6 +84,11 @@ impl Checkpoints {
         self.mode == CheckpointMode::Always
     }
 
+    /// Whether none are ever taken.
+    pub(crate) fn are_off(&self) -> bool {
+        self.mode == CheckpointMode::Off
+    }
+
     /// Whether a checkpoint is to be taken of a worker that executes nothing, and whose guest has run
     /// for so long since the last one.
     pub(crate) fn is_due(&self, writer: &OplogWriter, ran: Duration, leaving: bool) -> bool {
@@ -141,8 +146,8 @@ impl Checkpoints {
             engine: shared.cache.tag().to_owned(),
             index: writer.last_index(),
             entry: Vec::new(),
-            base: capture.base(),
-            own_base: capture.has_own_base(),
+            fresh: capture.fresh(),
+            own_fresh: capture.has_own_fresh(),
         };
         let (state, created_at, results) = writer.with_state(|s| {
             let unsaved = s
@@ -213,6 +218,16 @@ impl Checkpoints {
             writer.recall(key.clone(), finished);
         }
         Ok(())
+    }
+
+    /// The result of a key whose entries were dropped.
+    pub(crate) async fn kept(
+        &self,
+        writer: &OplogWriter,
+        key: &IdempotencyKey,
+    ) -> Result<Option<KeptResult>, WorkerError> {
+        let created_at = writer.with_state(|s| s.created_at);
+        self.store.kept_result(&writer.worker, created_at, key).await
     }
 }
 

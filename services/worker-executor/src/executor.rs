@@ -4,6 +4,7 @@ use crate::actor::{Arrival, Command, Done, Reply, ReplyTo, SHUTDOWN};
 use crate::actors::{Handle, Making, Slot};
 use crate::calls;
 use crate::ownership::Ownership;
+use crate::retention::Retention;
 use crate::timers::Timers;
 use emet_api::{Awaited, Components, Invocation as ApiInvocation, Target, Workers};
 use emet_engine::Cause;
@@ -11,8 +12,8 @@ use emet_model::{
     Component, ComponentId, IdempotencyKey, VersionedComponentId, WorkerError, WorkerId,
     WorkerMetadata,
 };
-use emet_runtime::checkpoint::{CheckpointMode, CheckpointStore, ResultsPlace};
-use emet_runtime::log::{Payloads, log_failure, log_key};
+use emet_runtime::checkpoint::{Bases, CheckpointMode, CheckpointStore, ResultsPlace};
+use emet_runtime::log::{Logs, Payloads, log_failure, log_key};
 use emet_runtime::{ComponentCache, Node, Promises};
 use emet_shard_map::DEFAULT_SHARDS;
 use emet_storage::measured::{Measured, probe};
@@ -53,7 +54,7 @@ impl Stores {
 }
 
 /// Limits of an executor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ExecutorOptions {
     /// Workers in memory at the same time.
     pub max_loaded: usize,
@@ -63,6 +64,8 @@ pub struct ExecutorOptions {
     pub checkpoints: CheckpointMode,
     /// How often a worker is compared with a replay of its history.
     pub verify_every: Option<Duration>,
+    /// Which workers' old entries are dropped.
+    pub retention: Retention,
 }
 
 impl Default for ExecutorOptions {
@@ -72,6 +75,7 @@ impl Default for ExecutorOptions {
             recovery_parallelism: 16,
             checkpoints: CheckpointMode::default(),
             verify_every: None,
+            retention: Retention::default(),
         }
     }
 }
@@ -88,9 +92,11 @@ pub struct Executor {
 pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) log: Arc<dyn LogStore>,
+    pub(crate) logs: Logs,
     pub(crate) cache: ComponentCache,
     pub(crate) checkpoints: CheckpointStore,
     pub(crate) mode: CheckpointMode,
+    pub(crate) retention: Retention,
     components: Arc<dyn Components>,
     known: Mutex<HashMap<VersionedComponentId, Arc<Component>>>,
     pub(crate) actors: Mutex<HashMap<WorkerId, Slot>>,
@@ -123,11 +129,14 @@ impl Executor {
         ownership: Arc<Ownership>,
         options: ExecutorOptions,
     ) -> Arc<Self> {
+        let bases = Bases::new(stores.blobs.clone(), stores.log.clone());
         let shared = Arc::new_cyclic(|this| Shared {
             components: node.components.clone(),
             timers: Timers::new(stores.kv.clone()),
             checkpoints: CheckpointStore::new(stores.blobs, stores.kv, stores.log.clone()),
             mode: options.checkpoints,
+            retention: options.retention,
+            logs: Logs::new(stores.log.clone(), bases),
             log: stores.log,
             cache,
             known: Mutex::new(HashMap::new()),
@@ -232,7 +241,8 @@ impl Shared {
         let epoch = self.ownership.epoch(worker)?;
         self.checkpoints.delete(worker).await?;
         self.log.delete(&log_key(worker), epoch).await.map_err(|e| log_failure(&e))?;
-        // Results that were kept apart go after the log, which relies on them.
+        // What the log relies on goes after it: its base, and results that were kept apart.
+        self.logs.bases().delete(worker).await?;
         self.checkpoints.delete_results(worker).await?;
         let prefix = Payloads::new(self.node.blobs.clone(), worker).prefix().to_owned();
         self.node

@@ -1,6 +1,7 @@
 //! Making a worker from the beginning of another one's history (guest spec 4.10).
 
 use crate::executor::Shared;
+use crate::retention::dropped;
 use emet_model::{IdempotencyKey, OplogIndex, WorkerError, WorkerId};
 use emet_oplog::{Entry, EntryKind, Fold, Payload, QueuedWork, WorkerState, codec};
 use emet_runtime::log::{Payloads, log_failure, log_key, now, read_entries};
@@ -42,6 +43,13 @@ pub(crate) async fn fork(
     while next <= cut_off {
         let count = usize::try_from(cut_off - next + 1).unwrap_or(CHUNK).min(CHUNK);
         let read = read_entries(shared.log.as_ref(), &source, next, count).await?;
+        // They may be dropped while they are read.
+        if let Some((first, _)) = read.first().filter(|(first, _)| *first > next) {
+            return Err(WorkerError::invalid(format!(
+                "cannot fork {source}: a fork has the whole history, and {}",
+                dropped(*first)
+            )));
+        }
         next = read.last().map_or(cut_off + 1, |(index, _)| index + 1);
         entries.extend(read);
     }

@@ -4,9 +4,9 @@
 //! the log writer, and the log is what the worker is rebuilt from.
 
 use crate::actor::Reply;
-use crate::checkpoints::fitting;
 use crate::executor::Shared;
 use crate::observe;
+use crate::rebase::NewBase;
 use emet_api::Verification;
 use emet_engine::{Load, load_plan};
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
@@ -15,7 +15,6 @@ use emet_runtime::checkpoint::Checkpoint;
 use emet_runtime::files::WorkerFiles;
 use emet_runtime::log::{Journal, OplogWriter};
 use emet_runtime::{Instance, MemoryAccount, Prepared, Stop, UnderWay, Waiting, WorkerCtx};
-use emet_telemetry::metrics::list::CHECKPOINT_LOADS;
 use emet_values::Value;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ use wasmtime::PoolConcurrencyLimitError;
 
 /// Components of many modules fill the instance pool before all places are taken: how long a worker
 /// waits until idle ones have left, and how often it looks.
-const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const ROOM_PATIENCE: Duration = Duration::from_secs(10);
 const ROOM_PAUSE: Duration = Duration::from_millis(5);
 
 /// A worker in memory, and its place among those that may be.
@@ -43,8 +42,10 @@ pub(crate) enum Job {
     Call(Invocation),
     /// Save the state for a manual update.
     Snapshot,
-    /// Compare the instance with a replay of the whole log.
+    /// Compare the instance with a replay of the log.
     Verify(Reply<Verification>),
+    /// Make a base of the instance, so that older entries can be dropped.
+    Rebase,
 }
 
 /// How a job ended.
@@ -55,6 +56,8 @@ pub(crate) enum Ended {
     Snapshot(Result<Vec<u8>, String>),
     /// The comparison was answered.
     Verified,
+    /// What can stand for the history, if it was found to be the same.
+    Rebased(Option<NewBase>),
     /// The worker cannot be made ready; its log is as it was.
     NotLoaded(WorkerError),
     /// The instance waits for a time, a promise or calls, and was given up.
@@ -101,11 +104,15 @@ impl Scene {
             Job::Call(invocation) => self.start(&mut loaded, invocation).await,
             Job::Snapshot => self.snapshot(&mut loaded).await,
             Job::Verify(reply) => self.verify(&mut loaded, reply).await,
+            Job::Rebase => self.rebase(&mut loaded).await,
         };
         match ended {
-            Ok(ended @ (Ended::Ready | Ended::Snapshot(Ok(_)) | Ended::Verified)) => {
-                (loaded, ended)
-            }
+            Ok(
+                ended @ (Ended::Ready
+                | Ended::Snapshot(Ok(_))
+                | Ended::Verified
+                | Ended::Rebased(_)),
+            ) => (loaded, ended),
             Ok(ended) => (None, ended),
             Err(error) => {
                 let waiting = loaded.as_mut().and_then(|l| l.instance.take_waiting());
@@ -136,14 +143,14 @@ impl Scene {
             let loaded = slot.insert(Loaded { instance, _place: place });
             match self.traced_replay(&mut loaded.instance).await {
                 Err(error) if matches!(Stop::find(&error), Some(Stop::Diverged { .. })) => {
-                    tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; the whole log is replayed");
+                    tracing::warn!(worker = %self.writer.worker, %error, "the replay after a checkpoint diverged; all of the log is replayed");
                 }
                 ended => return ended,
             }
             *slot = None;
             place = self.shared.place().await.map_err(Stop::from)?;
         }
-        let instance = match self.fresh(prepared, &plan, target).await? {
+        let instance = match self.beginning(prepared, &plan, target).await? {
             Ok(instance) => instance,
             Err(ended) => return Ok(ended),
         };
@@ -181,50 +188,13 @@ impl Scene {
     }
 
     /// Whether an instance cannot be made for lack of room now, but perhaps after this.
-    async fn waits_for_room(&self, error: &wasmtime::Error, patience: Instant) -> bool {
+    pub(crate) async fn waits_for_room(&self, error: &wasmtime::Error, patience: Instant) -> bool {
         if !error.is::<PoolConcurrencyLimitError>() || Instant::now() >= patience {
             return false;
         }
         let _want = self.shared.node.memory.pressure.want();
         tokio::time::sleep(ROOM_PAUSE).await;
         true
-    }
-
-    /// An instance with the state of the newest checkpoint that fits, and its index; none if there
-    /// is none.
-    pub(crate) async fn restore(
-        &mut self,
-        prepared: &Arc<Prepared>,
-        plan: &Load,
-        target: OplogIndex,
-    ) -> Option<(Instance, OplogIndex)> {
-        let (store, tag) = (&self.shared.checkpoints, self.shared.cache.tag());
-        let found = self.checkpoint.take()?;
-        let Some(checkpoint) = fitting(store, &self.writer, found, plan, prepared, tag).await
-        else {
-            CHECKPOINT_LOADS.with(["log"]).inc();
-            return None;
-        };
-        let index = checkpoint.binding.index;
-        let patience = Instant::now() + ROOM_PATIENCE;
-        let restored = loop {
-            let ctx = match self.context(prepared, plan, target, Some(&checkpoint)).await {
-                Ok(ctx) => ctx,
-                Err(error) => break Err(error.to_string()),
-            };
-            match Instance::restore(prepared.clone(), ctx, &checkpoint).await {
-                Err(error) if self.waits_for_room(&error, patience).await => {}
-                restored => break restored.map_err(|e| format!("{e:#}")),
-            }
-        };
-        CHECKPOINT_LOADS.with([if restored.is_ok() { "checkpoint" } else { "log" }]).inc();
-        match restored {
-            Ok(instance) => Some((instance, index)),
-            Err(reason) => {
-                tracing::warn!(worker = %self.writer.worker, index, %reason, "a checkpoint cannot be used; the log is replayed");
-                None
-            }
-        }
     }
 
     /// What to load, and the last index that replay has to read. Everything up to it is in the
@@ -282,7 +252,7 @@ impl Scene {
 
     /// The context of an instance. It has the initial files, unless a checkpoint has files and the
     /// initialisation, which deals with nothing, does not look at the initial ones.
-    async fn context(
+    pub(crate) async fn context(
         &self,
         prepared: &Prepared,
         plan: &Load,
@@ -293,7 +263,7 @@ impl Scene {
         let files = WorkerFiles::new(&node.work_dir);
         let (initial, blobs) = (&prepared.metadata.files, node.blobs.as_ref());
         let read_only = match checkpoint {
-            Some(checkpoint) if !checkpoint.binding.own_base => HashSet::new(),
+            Some(checkpoint) if !checkpoint.binding.own_fresh => HashSet::new(),
             _ => files.place(initial, blobs).await.map_err(|(path, reason)| {
                 WorkerError::InitialComponentFileDownloadFailed { path, reason }
             })?,

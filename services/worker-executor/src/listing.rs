@@ -6,7 +6,7 @@ use crate::executor::Shared;
 use crate::metadata::metadata;
 use emet_api::{Cursor, WorkerPage};
 use emet_model::{ComponentId, WorkerError, WorkerFilter, WorkerId, WorkerMetadata};
-use emet_runtime::log::{log_failure, read_shown};
+use emet_runtime::log::log_failure;
 use emet_storage::{Head, LogKey};
 use std::collections::HashMap;
 
@@ -97,7 +97,14 @@ async fn show(
     if let Some(live) = shared.live_metadata(&worker) {
         return Ok(Some(live));
     }
-    let state = read_shown(shared.log.as_ref(), &worker, head).await?;
+    let state = match shared.logs.shown(&worker, head).await {
+        // One worker whose log cannot be used must not hide the others (law L8).
+        Err(error @ WorkerError::FailedToResumeWorker { .. }) => {
+            tracing::error!(%worker, %error, "a worker cannot be shown");
+            return Ok(None);
+        }
+        state => state?,
+    };
     // A log may be empty: fenced before its worker was made, or deleted meanwhile.
     Ok(state.create.is_some().then(|| metadata(&worker, &state)))
 }

@@ -57,7 +57,7 @@ impl Drop for Attempt {
 
 fn outcome(ended: &Ended) -> &'static str {
     match ended {
-        Ended::Ready | Ended::Snapshot(_) | Ended::Verified => "completed",
+        Ended::Ready | Ended::Snapshot(_) | Ended::Verified | Ended::Rebased(_) => "completed",
         Ended::Suspended(..) => "suspended",
         Ended::Restart => "restarted",
         Ended::Exited => "exited",
@@ -95,6 +95,7 @@ pub(crate) fn span(job: &Job, writer: &OplogWriter, direct: Option<&Invocation>)
         }
         Job::Snapshot => span!("snapshot", worker = %writer.worker),
         Job::Verify(_) => span!("verify", worker = %writer.worker),
+        Job::Rebase => span!("rebase", worker = %writer.worker),
     }
 }
 

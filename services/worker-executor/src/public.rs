@@ -7,7 +7,7 @@ use emet_model::{
 };
 use emet_oplog::{CallKind, Entry, EntryKind, HostCall, Invocation, Payload};
 use emet_runtime::host::describe;
-use emet_runtime::log::{Payloads, log_failure, log_key, read_entries, read_shown};
+use emet_runtime::log::{Payloads, log_failure, log_key, read_entries};
 use emet_storage::Head;
 use emet_values::{Type, TypedValue, Value};
 use serde_json::{Value as Json, json};
@@ -36,8 +36,7 @@ pub(crate) async fn page(
         .ok_or_else(|| WorkerError::WorkerNotFound { worker_id: worker.clone() })?;
     let count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(100);
     let payloads = Payloads::new(shared.node.blobs.clone(), worker);
-    let first = from.next_oplog_index.max(1);
-    let version = version_at(shared, worker, &head, from).await?;
+    let (first, version) = start_of(shared, worker, &head, from).await?;
     let mut next = first;
     let mut shower = Shower { shared, payloads: &payloads, worker, version, function: None };
     let mut entries = Vec::new();
@@ -65,30 +64,50 @@ pub(crate) async fn page(
     Ok(OplogPage { entries, next, first_index_in_chunk: first, last_index: head.last })
 }
 
-/// The component version at a position. Cursors carry it; a reading that starts in the middle of
-/// the log of an updated worker has to look at what comes before.
-async fn version_at(
+/// The first index of a page, and the component version there. Cursors carry it; a reading that
+/// starts in the middle of the log of an updated worker has to look at what comes before.
+async fn start_of(
     shared: &Shared,
     worker: &WorkerId,
     head: &Head,
     from: OplogPosition,
-) -> Result<ComponentVersion, WorkerError> {
-    if from.next_oplog_index <= 1 || from.current_component_version != 0 {
-        return Ok(from.current_component_version);
+) -> Result<(OplogIndex, ComponentVersion), WorkerError> {
+    if from.current_component_version != 0 {
+        return Ok((from.next_oplog_index.max(1), from.current_component_version));
     }
-    let state = read_shown(shared.log.as_ref(), worker, head).await?;
-    let updated =
-        state.finished_updates.iter().any(|u| matches!(u, UpdateRecord::SuccessfulUpdate { .. }));
-    let mut version = state.create.map_or(0, |c| c.component_version);
-    let mut next = 1;
-    while updated && next < from.next_oplog_index {
+    let first = shared.logs.first(worker).await?;
+    let start = from.next_oplog_index.max(first);
+    if start == 1 {
+        return Ok((start, from.current_component_version));
+    }
+    let (mut version, updated) = version_before(shared, worker, head, first).await?;
+    let mut next = first;
+    while updated && next < start {
         let read = read_entries(shared.log.as_ref(), worker, next, LOOK_BACK).await?;
         let Some((last, _)) = read.last() else { break };
         next = last + 1;
-        let before = read.iter().take_while(|(index, _)| *index < from.next_oplog_index);
+        let before = read.iter().take_while(|(index, _)| *index < start);
         version = before.fold(version, |version, (_, entry)| version_after(entry, version));
     }
-    Ok(version)
+    Ok((start, version))
+}
+
+/// The component version before the first entry of a log, and whether there may be another one later.
+async fn version_before(
+    shared: &Shared,
+    worker: &WorkerId,
+    head: &Head,
+    first: OplogIndex,
+) -> Result<(ComponentVersion, bool), WorkerError> {
+    if first > 1 {
+        // Entries can be looked at although the base is of no use; some lack the names of their types.
+        let base = shared.logs.bases().at(worker, first).await;
+        return Ok((base.map_or(0, |base| base.state.version), true));
+    }
+    let state = shared.logs.shown(worker, head).await?;
+    let updated =
+        state.finished_updates.iter().any(|u| matches!(u, UpdateRecord::SuccessfulUpdate { .. }));
+    Ok((state.create.map_or(0, |c| c.component_version), updated))
 }
 
 fn version_after(entry: &Entry, version: ComponentVersion) -> ComponentVersion {
@@ -134,11 +153,13 @@ impl Shower<'_> {
             let start = end.saturating_sub(LOOK_BACK as u64).max(1);
             let count = usize::try_from(end - start).unwrap_or(LOOK_BACK);
             let read = read_entries(self.shared.log.as_ref(), self.worker, start, count).await?;
-            let found = read.into_iter().rev().find_map(|(_, entry)| match entry.kind {
+            let dropped = read.first().is_none_or(|(first, _)| *first > start);
+            let before = read.into_iter().filter(|(at, _)| *at < end);
+            let found = before.rev().find_map(|(_, entry)| match entry.kind {
                 EntryKind::Invoked(invocation) => Some(invocation.function),
                 _ => None,
             });
-            if found.is_some() {
+            if found.is_some() || dropped {
                 return Ok(found);
             }
             end = start;

@@ -1,4 +1,5 @@
-//! Compares a worker with a replay of its whole log, and with its newest checkpoint.
+//! Compares a worker with a replay of its log, from its start or from the base that it begins with, and
+//! with its newest checkpoint.
 
 use crate::actor::Reply;
 use crate::job::{Ended, Loaded, Scene};
@@ -21,8 +22,9 @@ impl Scene {
         reply: Reply<Verification>,
     ) -> wasmtime::Result<Ended> {
         let Some(loaded) = loaded else { return Ok(Ended::Restart) };
-        let (answer, kept) = match self.compare(&mut loaded.instance).await {
-            Ok(verification) => {
+        let last = self.writer.last_index();
+        let (answer, kept) = match self.compare(&mut loaded.instance, last).await {
+            Ok((verification, _)) => {
                 count(&verification);
                 (Ok(verification), Ok(Ended::Verified))
             }
@@ -35,19 +37,32 @@ impl Scene {
         kept
     }
 
-    async fn compare(&mut self, present: &mut Instance) -> wasmtime::Result<Verification> {
+    /// Compares an idle instance with what the entries up to an index give; its state, if that is the
+    /// same.
+    pub(crate) async fn compare(
+        &mut self,
+        present: &mut Instance,
+        last: OplogIndex,
+    ) -> wasmtime::Result<(Verification, Option<Box<Capture>>)> {
         self.writer.commit().await.map_err(Stop::from)?;
-        let last = self.writer.last_index();
         let present = match present.capture().await? {
             Captured::Taken(capture) => capture,
-            Captured::NotNow(reason) => return Ok(not_compared(last, reason)),
+            Captured::NotNow(reason) => return Ok((not_compared(last, reason), None)),
         };
         if self.records_nothing_somewhere(last).await.map_err(Stop::from)? {
-            return Ok(not_compared(
-                last,
-                "the worker has switched recording off, so a replay would act again".into(),
-            ));
+            let reason = "the worker has switched recording off, so a replay would act again";
+            return Ok((not_compared(last, reason.into()), None));
         }
+        let found = self.compare_captured(&present, last).await?;
+        let same = found.equal;
+        Ok((found, same.then_some(present)))
+    }
+
+    async fn compare_captured(
+        &mut self,
+        present: &Capture,
+        last: OplogIndex,
+    ) -> wasmtime::Result<Verification> {
         let plan = self.writer.with_state(load_plan);
         let replayed = match self.replayed(&plan, last, false).await? {
             Some((capture, _)) => capture,
@@ -76,7 +91,8 @@ impl Scene {
         })
     }
 
-    /// Whether the worker has ever executed something without recording it.
+    /// Whether the worker has ever executed something without recording it. A base is made only of one
+    /// that has not, so entries that were dropped need not be looked at.
     async fn records_nothing_somewhere(&self, last: OplogIndex) -> Result<bool, WorkerError> {
         let mut from = 1;
         while from <= last {
@@ -92,8 +108,8 @@ impl Scene {
         Ok(false)
     }
 
-    /// The state after a replay to the end, of the whole log or of what follows the newest
-    /// checkpoint, and that checkpoint's index.
+    /// The state after a replay to the end, of the log or of what follows the newest checkpoint, and
+    /// that checkpoint's index.
     async fn replayed(
         &mut self,
         plan: &Load,
@@ -111,8 +127,11 @@ impl Scene {
             let Some(restored) = self.restore(&prepared, plan, end).await else { return Ok(None) };
             restored
         } else {
-            let Ok(instance) = self.fresh(prepared, plan, end).await? else { return Ok(None) };
-            (instance, 0)
+            match self.beginning(prepared, plan, end).await? {
+                Ok(instance) => (instance, 0),
+                Err(Ended::NotLoaded(error)) => return Err(Stop::from(error).into()),
+                Err(_) => return Ok(None),
+            }
         };
         if !matches!(self.replay(&mut instance).await?, Ended::Ready) {
             return Ok(None);
@@ -124,7 +143,7 @@ impl Scene {
     }
 }
 
-fn count(verification: &Verification) {
+pub(crate) fn count(verification: &Verification) {
     let outcome = match verification {
         Verification { not_compared: Some(_), .. } => "not-compared",
         Verification { equal: true, .. } => "equal",

@@ -19,7 +19,7 @@ use emet_model::{
     ComponentId, ComponentVersion, IdempotencyKey, OplogIndex, PromiseId, Timestamp, UpdateMode,
     WorkerError, WorkerFilter, WorkerId, WorkerMetadata,
 };
-use emet_runtime::log::{log_failure, log_key, read_shown};
+use emet_runtime::log::{log_failure, log_key};
 use emet_values::{TypedValue, Value};
 use futures::StreamExt;
 use std::collections::BTreeMap;
@@ -70,7 +70,7 @@ impl Workers for Executor {
         let Some(head) = head.filter(|h| h.last > 0) else {
             return Err(WorkerError::WorkerNotFound { worker_id: worker });
         };
-        let state = read_shown(self.shared.log.as_ref(), &worker, &head).await?;
+        let state = self.shared.logs.shown(&worker, &head).await?;
         Ok(metadata::metadata(&worker, &state))
     }
 
@@ -105,6 +105,10 @@ impl Workers for Executor {
     async fn delete(&self, worker: WorkerId) -> Result<(), WorkerError> {
         match self.shared.ask(&worker, || None, Command::Delete).await {
             Err(WorkerError::WorkerNotFound { .. }) => Ok(()),
+            // Its log cannot be read, so it has no actor; what there is of it can go.
+            Err(WorkerError::FailedToResumeWorker { .. }) => {
+                self.shared.delete_stored(&worker).await
+            }
             other => other,
         }
     }

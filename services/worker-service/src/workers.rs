@@ -78,7 +78,7 @@ fn history() -> Vec<Endpoint> {
         post("/v1/components/{component_id}/workers/{worker_name}/verify", verify)
             .named(
                 "verifyWorker",
-                "Compares a worker and its newest checkpoint with a replay of its whole log. An \
+                "Compares a worker and its newest checkpoint with a replay of its log. An \
                  extension: the original API has no such endpoint.",
             )
             .answers("Verification"),

@@ -1,14 +1,17 @@
-//! Stores of keys and objects that die at a chosen write.
+//! Stores that die at a chosen write of keys or objects, or trim of a log.
 
 use crate::{Disk, Moment};
 use async_trait::async_trait;
 use bytes::Bytes;
-use emet_storage::{Batch, BlobError, BlobInfo, BlobStore, KvError, KvStore};
+use emet_storage::{
+    Append, Batch, BlobError, BlobInfo, BlobStore, Head, KvError, KvStore, LogError, LogKey,
+    LogStore, Record, Shards, Trim,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// When both stores of a disk die together: from the chosen write on every call fails.
+/// When the stores of a disk die together: from the chosen write on every call fails.
 pub struct Death {
     at: (u64, Moment),
     writes: AtomicU64,
@@ -23,13 +26,15 @@ enum Fate {
 }
 
 impl Death {
-    /// Stores over those of a disk that die at the given write, counted from 1.
+    /// Stores over those of a disk that die at the given write, counted from 1. Appends to logs are
+    /// not counted: [`crate::CrashingLog`] dies at those.
     pub fn over(disk: &Disk, at: (u64, Moment)) -> (Arc<Self>, Disk) {
         let death = Arc::new(Self { at, writes: AtomicU64::new(0), dead: AtomicBool::new(false) });
         let (kv, blobs) = disk.keys_and_objects();
         let kv = Arc::new(DyingKv { inner: kv, death: death.clone() });
         let blobs = Arc::new(DyingBlobs { inner: blobs, death: death.clone() });
-        (death, disk.with_keys_and_objects(kv, blobs))
+        let log = Arc::new(DyingLog { inner: disk.log().clone(), death: death.clone() });
+        (death, disk.with_keys_and_objects(kv, blobs).with_log(log))
     }
 
     /// Whether they have died.
@@ -166,5 +171,66 @@ impl BlobStore for DyingBlobs {
 
     fn local_path(&self, key: &str) -> Option<PathBuf> {
         self.inner.local_path(key)
+    }
+}
+
+struct DyingLog {
+    inner: Arc<dyn LogStore>,
+    death: Arc<Death>,
+}
+
+fn dead_log() -> LogError {
+    LogError::Poisoned("the node is dead".into())
+}
+
+#[async_trait]
+impl LogStore for DyingLog {
+    async fn append(&self, append: Append) -> Result<(), LogError> {
+        self.death.read(dead_log)?;
+        self.inner.append(append).await
+    }
+
+    async fn read(&self, key: &LogKey, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        self.death.read(dead_log)?;
+        self.inner.read(key, from, max).await
+    }
+
+    async fn head(&self, key: &LogKey) -> Result<Option<Head>, LogError> {
+        self.death.read(dead_log)?;
+        self.inner.head(key).await
+    }
+
+    async fn fence(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        self.death.read(dead_log)?;
+        self.inner.fence(key, epoch).await
+    }
+
+    async fn fence_shard(&self, shard: u32, total: u32, epoch: u64) -> Result<(), LogError> {
+        self.death.read(dead_log)?;
+        self.inner.fence_shard(shard, total, epoch).await
+    }
+
+    async fn delete(&self, key: &LogKey, epoch: u64) -> Result<(), LogError> {
+        self.death.read(dead_log)?;
+        self.inner.delete(key, epoch).await
+    }
+
+    async fn list(
+        &self,
+        group: [u8; 16],
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(LogKey, Head)>, LogError> {
+        self.death.read(dead_log)?;
+        self.inner.list(group, after, limit).await
+    }
+
+    async fn unfinished(&self, shards: &Shards) -> Result<Vec<LogKey>, LogError> {
+        self.death.read(dead_log)?;
+        self.inner.unfinished(shards).await
+    }
+
+    async fn trim(&self, trim: Trim) -> Result<(), LogError> {
+        self.death.write(self.inner.trim(trim), dead_log).await
     }
 }

@@ -13,7 +13,7 @@ use emet_runtime::network::{GuestNetwork, NetworkPolicy};
 use emet_runtime::{ComponentCache, MemoryBudget, Node as Services, Promises};
 use emet_storage::memory::{MemoryBlob, MemoryKv, MemoryLog};
 use emet_storage::{BlobStore, Embedded, KvStore, LogStore};
-use emet_worker_executor::{Executor, ExecutorOptions, Stores};
+use emet_worker_executor::{Executor, ExecutorOptions, Retention, Stores};
 use serde_json::Value;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -106,11 +106,13 @@ pub struct Limits {
     pub max_loaded: usize,
     /// A worker that waits for longer gives its instance up.
     pub suspend_after: Duration,
+    /// Entries after which older ones are dropped, of all workers; none are if not set.
+    pub drop_history_after: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_loaded: 32, suspend_after: Duration::from_secs(1) }
+        Self { max_loaded: 32, suspend_after: Duration::from_secs(1), drop_history_after: None }
     }
 }
 
@@ -146,9 +148,13 @@ impl Node {
         let cache = if off { cache.without_checkpoints() } else { cache };
         let services = Arc::new(services(disk, limits, components.clone()));
         let stores = Stores { log: log.clone(), kv: disk.kv.clone(), blobs: disk.blobs.clone() };
+        let retention = limits
+            .drop_history_after
+            .map(|entries| Retention { components: vec!["all".to_owned()], entries });
         let options = ExecutorOptions {
             max_loaded: limits.max_loaded,
             checkpoints,
+            retention: retention.unwrap_or_default(),
             ..ExecutorOptions::default()
         };
         let executor = Executor::start(services, stores, cache, options);

@@ -61,10 +61,9 @@ fn scenario(name: &'static str, guests: &[&'static str], steps: Vec<Step>) -> Sc
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn state_in_memory_and_resources() -> Result<(), Failure> {
+fn state() -> Scenario {
     let w = "counter/w";
-    crash_everywhere(scenario(
+    scenario(
         "state",
         &["counter"],
         vec![
@@ -76,8 +75,12 @@ async fn state_in_memory_and_resources() -> Result<(), Failure> {
             Step::Call(w, "test:counter/api.{get}", json!([])),
             Step::Call(w, "test:counter/api.{live-counters}", json!([])),
         ],
-    ))
-    .await
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_in_memory_and_resources() -> Result<(), Failure> {
+    crash_everywhere(state()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,10 +207,9 @@ async fn requests_to_the_world_outside() -> Result<(), Failure> {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_between_workers() -> Result<(), Failure> {
+fn calls() -> Scenario {
     let w = "rpc-caller/w";
-    crash_everywhere(scenario(
+    scenario(
         "rpc",
         &["rpc-caller", "counter"],
         vec![
@@ -220,8 +222,12 @@ async fn calls_between_workers() -> Result<(), Failure> {
             Step::Call("counter/b", "test:counter/api.{get}", json!([])),
             Step::Call("counter/c", "test:counter/api.{live-counters}", json!([])),
         ],
-    ))
-    .await
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_between_workers() -> Result<(), Failure> {
+    crash_everywhere(calls()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,9 +252,13 @@ async fn updates_are_transactions() -> Result<(), Failure> {
         limits: Limits::default(),
     })
     .await?;
+    crash_everywhere(manual_updates()).await
+}
+
+fn manual_updates() -> Scenario {
     let w = "update-v2/w";
-    let mut manual = vec![Step::Call(w, "test:update/api.{f1}", json!([5, 0]))];
-    manual.extend([
+    let steps = vec![
+        Step::Call(w, "test:update/api.{f1}", json!([5, 0])),
         Step::Update(w, 1, UpdateMode::Manual),
         Step::Settle(w),
         Step::Call(w, "test:update/api.{f2}", json!([])),
@@ -257,13 +267,17 @@ async fn updates_are_transactions() -> Result<(), Failure> {
         Step::Settle(w),
         Step::Call(w, "test:update/api.{f2}", json!([])),
         Step::Call(w, "test:update/api.{version}", json!([])),
-    ]);
+    ];
     let guests = vec![vec!["update-v2", "update-v4", "update-v5"]];
-    crash_everywhere(Scenario {
-        name: "manual updates",
-        guests,
-        steps: manual,
-        limits: Limits::default(),
-    })
-    .await
+    Scenario { name: "manual updates", guests, steps, limits: Limits::default() }
+}
+
+/// The same with workers that drop their history whenever they have nothing else to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_that_drop_their_history() -> Result<(), Failure> {
+    for mut scenario in [state(), manual_updates()] {
+        scenario.limits.drop_history_after = Some(4);
+        crash_everywhere(scenario).await?;
+    }
+    Ok(())
 }

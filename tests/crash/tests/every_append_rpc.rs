@@ -210,6 +210,7 @@ async fn callers_and_callees_that_are_evicted_meanwhile() -> Result<(), Failure>
     ];
     let mut scenario = scenario("eviction", &[&["rpc-caller"], &["counter"]], steps);
     // Too long to be waited for: it is the want of room that suspends.
-    scenario.limits = Limits { max_loaded: 1, suspend_after: Duration::from_secs(3600) };
+    scenario.limits =
+        Limits { max_loaded: 1, suspend_after: Duration::from_secs(3600), ..Limits::default() };
     crash_everywhere(scenario).await
 }

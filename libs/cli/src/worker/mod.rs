@@ -103,7 +103,7 @@ pub enum Command {
     Files(files::Command),
     /// Make a new worker from the beginning of another one's history.
     Fork(history::ForkArgs),
-    /// Replay the whole history of a worker and compare the state with the present one, and with
+    /// Replay the history of a worker and compare the state with the present one, and with
     /// that of its newest checkpoint.
     Verify {
         #[command(flatten)]

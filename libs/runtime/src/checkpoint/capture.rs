@@ -4,7 +4,8 @@ use super::access::Access;
 use super::differences;
 use super::files;
 use super::format::{
-    Binding, Body, GuestResource, IndexedResource, Node, PartState, Settings, seal,
+    BASE, Binding, Body, CHECKPOINT, GuestResource, IndexedResource, Node, PartState, Settings,
+    seal,
 };
 use super::handles::GuestTypes;
 use crate::{Instance, WorkerCtx};
@@ -16,9 +17,9 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Capture {
     body: Body,
-    base: u32,
+    fresh: u32,
     /// Whether the fresh instance is the worker's own.
-    own_base: bool,
+    own_fresh: bool,
 }
 
 /// Outcome of [`Instance::capture`].
@@ -34,8 +35,8 @@ impl Instance {
     /// Reads the state of an instance that executes nothing. After an error the instance must not
     /// be used any more.
     pub async fn capture(&mut self) -> wasmtime::Result<Captured> {
-        let base = match &self.base {
-            Ok(base) => base.clone(),
+        let fresh = match &self.fresh {
+            Ok(fresh) => fresh.clone(),
             Err(reason) => return Ok(Captured::NotNow(reason.clone())),
         };
         let Some(plan) = self.prepared.plan.clone() else {
@@ -66,7 +67,7 @@ impl Instance {
             Ok(handles) => handles,
             Err(reason) => return Ok(Captured::NotNow(reason)),
         };
-        let Some(images) = access.changed(&plan, &base).await? else {
+        let Some(images) = access.changed(&plan, &fresh).await? else {
             return Ok(Captured::NotNow("too much of the memory has changed".into()));
         };
         let parts = images.into_iter().zip(handles);
@@ -83,8 +84,8 @@ impl Instance {
             files,
             settings: Some(settings),
         };
-        let (base, own_base) = (base.fingerprint, base.own);
-        Ok(Captured::Taken(Box::new(Capture { body, base, own_base })))
+        let (fresh, own_fresh) = (fresh.fingerprint, fresh.own);
+        Ok(Captured::Taken(Box::new(Capture { body, fresh, own_fresh })))
     }
 
     pub(crate) fn access(&mut self) -> Access<'_> {
@@ -131,27 +132,37 @@ impl WorkerCtx {
 
 impl Capture {
     /// Checksum of the fresh instance that the state is told against.
-    pub fn base(&self) -> u32 {
-        self.base
+    pub fn fresh(&self) -> u32 {
+        self.fresh
     }
 
     /// Whether the worker has a fresh instance of its own, since its initialisation deals with the
     /// host.
-    pub fn has_own_base(&self) -> bool {
-        self.own_base
+    pub fn has_own_fresh(&self) -> bool {
+        self.own_fresh
     }
 
     /// Encodes a checkpoint of the state, with the folded state (`emet_oplog::summary`) up to the
     /// same index; takes time with its size.
     pub fn seal(&self, binding: Binding, state: Bytes) -> Result<Bytes, String> {
-        seal(binding, state, &self.body)
+        seal(CHECKPOINT, binding, state, Vec::new(), &self.body)
+    }
+
+    /// As [`Self::seal`], as a base with these [`super::Checkpoint::initial`] entries.
+    pub fn seal_base(
+        &self,
+        binding: Binding,
+        state: Bytes,
+        initial: Vec<Bytes>,
+    ) -> Result<Bytes, String> {
+        seal(BASE, binding, state, initial, &self.body)
     }
 
     /// SHA-256 of all but the files: the same for equal states, however they came to be.
     pub fn hash(&self) -> [u8; 32] {
         use prost::Message;
         let mut hasher = Sha256::new();
-        hasher.update(self.base.to_le_bytes());
+        hasher.update(self.fresh.to_le_bytes());
         hasher.update(Body { files: Vec::new(), ..self.body.clone() }.encode_to_vec());
         hasher.finalize().into()
     }
@@ -159,7 +170,7 @@ impl Capture {
     /// In what respects two states differ, for people.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = differences::between(&self.body, &other.body);
-        if self.base != other.base {
+        if self.fresh != other.fresh {
             found.insert(0, "the fresh instances differ".to_owned());
         }
         found

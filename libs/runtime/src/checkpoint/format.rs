@@ -1,5 +1,5 @@
-//! The stored form of a checkpoint (docs/format/checkpoint.md): a header that says what it fits, the
-//! folded state, and the compressed state of the instance, closed by a checksum.
+//! The stored form of a checkpoint and of a base (docs/format/checkpoint.md): a header that says what
+//! it fits, the folded state, and the compressed state of the instance, closed by a checksum.
 
 use bytes::Bytes;
 use emet_model::WorkerId;
@@ -7,9 +7,19 @@ use emet_oplog::{WorkerState, summary};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-const MAGIC: &[u8; 8] = b"EMETCKPT";
-/// Version of the form.
-const FORMAT: u32 = 2;
+/// How stored bytes begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    name: &'static str,
+    magic: &'static [u8; 8],
+    version: u32,
+}
+
+/// The form of checkpoints. Those of another version are left aside.
+pub(crate) const CHECKPOINT: Form = Form { name: "checkpoint", magic: b"EMETCKPT", version: 2 };
+/// The form of bases. Every later release has to read this version, too, for a base is no cache.
+pub(crate) const BASE: Form = Form { name: "base", magic: b"EMETBASE", version: 1 };
+
 const CHECKSUM: usize = 32;
 /// Effort of compression: the fastest, which already takes out most.
 const LEVEL: i32 = 1;
@@ -31,7 +41,7 @@ pub struct Binding {
     /// SHA-256 of the binary, in hex.
     #[prost(string, tag = "4")]
     pub digest: String,
-    /// Engine, its configuration, and the rewriting.
+    /// Engine, its configuration, and the rewriting; of a base the rewriting alone.
     #[prost(string, tag = "5")]
     pub engine: String,
     /// Index of the last entry that is part of the state.
@@ -42,10 +52,10 @@ pub struct Binding {
     pub entry: Vec<u8>,
     /// Checksum of the fresh instance that the state is told against.
     #[prost(uint32, tag = "8")]
-    pub base: u32,
+    pub fresh: u32,
     /// Whether that is the worker's own, made by an initialisation that deals with the host.
     #[prost(bool, tag = "9")]
-    pub own_base: bool,
+    pub own_fresh: bool,
 }
 
 impl Binding {
@@ -64,6 +74,8 @@ struct Header {
     /// Length of the state of the instance when it is not compressed, in bytes.
     #[prost(uint64, tag = "3")]
     body_length: u64,
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    initial: Vec<Bytes>,
 }
 
 /// Changed pages that follow each other.
@@ -252,19 +264,28 @@ pub(crate) struct Body {
     pub(crate) settings: Option<Settings>,
 }
 
-/// A stored checkpoint.
+/// A stored checkpoint or base.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// What it fits.
     pub binding: Binding,
     /// What the log up to its index adds up to; results are kept beside it.
     pub state: WorkerState,
+    /// Of a base of a worker with a fresh instance of its own: entries from index 2 on, as they were
+    /// stored, up to the first invocation. They repeat the initialisation.
+    pub initial: Vec<Bytes>,
     body: Bytes,
     body_length: usize,
 }
 
-/// Encodes a checkpoint.
-pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes, String> {
+/// Encodes a checkpoint or a base.
+pub(crate) fn seal(
+    form: Form,
+    binding: Binding,
+    state: Bytes,
+    initial: Vec<Bytes>,
+    body: &Body,
+) -> Result<Bytes, String> {
     let body = body.encode_to_vec();
     if body.len() > MAX_BODY {
         return Err(format!(
@@ -272,12 +293,13 @@ pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes,
             body.len()
         ));
     }
-    let header =
-        Header { binding: Some(binding), state, body_length: body.len() as u64 }.encode_to_vec();
+    let header = Header { binding: Some(binding), state, body_length: body.len() as u64, initial }
+        .encode_to_vec();
     let compressed = zstd::bulk::compress(&body, LEVEL).map_err(|e| e.to_string())?;
-    let mut out = Vec::with_capacity(MAGIC.len() + 8 + header.len() + compressed.len() + CHECKSUM);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&FORMAT.to_le_bytes());
+    let mut out =
+        Vec::with_capacity(form.magic.len() + 8 + header.len() + compressed.len() + CHECKSUM);
+    out.extend_from_slice(form.magic);
+    out.extend_from_slice(&form.version.to_le_bytes());
     out.extend_from_slice(&u32::try_from(header.len()).map_err(|e| e.to_string())?.to_le_bytes());
     out.extend_from_slice(&header);
     out.extend_from_slice(&compressed);
@@ -289,14 +311,25 @@ pub(crate) fn seal(binding: Binding, state: Bytes, body: &Body) -> Result<Bytes,
 impl Checkpoint {
     /// Reads a checkpoint; the reason why the bytes are none.
     pub fn open(bytes: &Bytes) -> Result<Self, String> {
+        Self::open_as(CHECKPOINT, bytes)
+    }
+
+    /// Reads a base; the reason why the bytes are none.
+    pub fn open_base(bytes: &Bytes) -> Result<Self, String> {
+        Self::open_as(BASE, bytes)
+    }
+
+    fn open_as(form: Form, bytes: &Bytes) -> Result<Self, String> {
         let (content, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or("it is too short")?;
         if Sha256::digest(content).as_slice() != checksum {
             return Err("its checksum is wrong".into());
         }
-        let rest = content.strip_prefix(MAGIC).ok_or("it is no checkpoint")?;
-        let (format, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
-        if u32::from_le_bytes(*format) != FORMAT {
-            return Err("it is of another format".into());
+        let rest =
+            content.strip_prefix(form.magic).ok_or_else(|| format!("it is no {}", form.name))?;
+        let (version, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
+        let (version, known) = (u32::from_le_bytes(*version), form.version);
+        if version != known {
+            return Err(format!("it has form {version}, and this release reads form {known}"));
         }
         let (length, rest) = rest.split_first_chunk::<4>().ok_or("it is too short")?;
         let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|e| e.to_string())?;
@@ -314,7 +347,13 @@ impl Checkpoint {
         let body_length =
             usize::try_from(header.body_length).ok().filter(|length| *length <= MAX_BODY);
         let body_length = body_length.ok_or("its state is too long")?;
-        Ok(Self { binding, state, body: bytes.slice_ref(body), body_length })
+        Ok(Self {
+            binding,
+            state,
+            initial: header.initial,
+            body: bytes.slice_ref(body),
+            body_length,
+        })
     }
 
     pub(crate) fn body(&self) -> Result<Body, String> {

@@ -1,8 +1,8 @@
 //! Memories and globals: read as what differs from a fresh instance, written back as that.
 
 use super::access::Access;
-use super::base::{Base, FreshMemory};
 use super::format::{Memory, PartState, Run};
+use super::fresh::{Fresh, FreshMemory};
 use emet_checkpoint::{PAGE, Part, Plan};
 use wasmtime::component::WasmList;
 
@@ -60,17 +60,17 @@ impl Access<'_> {
         Ok(pages)
     }
 
-    /// What differs from the base in each part. None: it is too much.
+    /// What differs from the fresh one in each part. None: it is too much.
     pub(super) async fn changed(
         &mut self,
         plan: &Plan,
-        base: &Base,
+        fresh: &Fresh,
     ) -> wasmtime::Result<Option<Vec<Image>>> {
         let (mut images, mut total) = (Vec::new(), 0usize);
-        for ((number, part), base) in plan.parts.iter().enumerate().zip(&base.parts) {
+        for ((number, part), fresh) in plan.parts.iter().enumerate().zip(&fresh.parts) {
             let mut access = self.of(number);
             let mut memories = Vec::new();
-            for (memory, fresh) in (0..part.memories).zip(&base.memories) {
+            for (memory, fresh) in (0..part.memories).zip(&fresh.memories) {
                 let mut runs = Vec::new();
                 let pages = access
                     .show_memory(memory, |start, bytes| compare(fresh, start, bytes, &mut runs))
@@ -96,25 +96,25 @@ impl Access<'_> {
         Ok(globals)
     }
 
-    /// Writes what differs from the base into a fresh instance.
+    /// Writes what differs from the fresh one into a fresh instance.
     pub(crate) async fn write(
         &mut self,
         plan: &Plan,
-        base: &Base,
+        fresh: &Fresh,
         parts: &[PartState],
     ) -> wasmtime::Result<()> {
         let other = || wasmtime::format_err!("it is of another component");
         wasmtime::ensure!(parts.len() == plan.parts.len(), other());
-        for ((number, state), base) in parts.iter().enumerate().zip(&base.parts) {
-            let same = state.memories.len() == base.memories.len()
-                && state.globals.len() == base.globals.len();
+        for ((number, state), fresh) in parts.iter().enumerate().zip(&fresh.parts) {
+            let same = state.memories.len() == fresh.memories.len()
+                && state.globals.len() == fresh.globals.len();
             wasmtime::ensure!(same, other());
             let mut access = self.of(number);
             for (memory, saved) in (0u32..).zip(&state.memories) {
                 access.write_memory(memory, saved).await?;
             }
             let set = access.func::<(u32, u64), ()>("set")?;
-            for (global, (saved, fresh)) in (0u32..).zip(state.globals.iter().zip(&base.globals)) {
+            for (global, (saved, fresh)) in (0u32..).zip(state.globals.iter().zip(&fresh.globals)) {
                 if saved != fresh {
                     access.call(&set, (global, *saved)).await?;
                 }

@@ -6,24 +6,31 @@
 //!   instance from it; both work on components that `emet-checkpoint` has rewritten
 //! * [`Checkpoint`] is the stored form (docs/format/checkpoint.md), bound to what it depends on
 //! * [`CheckpointStore`] keeps them beside the worker's other objects, and results beside them
+//! * [`Bases`] keeps those that stand for dropped entries, which are not disposable
 
 mod access;
-mod base;
+mod bases;
 mod capture;
 mod differences;
 mod files;
 mod format;
+mod fresh;
 mod handles;
 mod host;
 mod image;
+mod kept;
 mod restore;
 mod store;
 
+pub use bases::{Bases, rewriting_tag};
 pub use capture::{Capture, Captured};
 pub use format::{Binding, Checkpoint};
+pub use kept::KeptResult;
 pub use store::{CheckpointStore, ResultsPlace, entry_hash};
 
-pub(crate) use base::Base;
+#[cfg(test)]
+pub(crate) use format::{BASE, Body, seal};
+pub(crate) use fresh::Fresh;
 pub(crate) use host::{HostState, REMADE};
 
 use std::str::FromStr;

@@ -25,19 +25,19 @@ impl Instance {
     ) -> wasmtime::Result<Self> {
         let body = checkpoint.body().map_err(wasmtime::Error::msg)?;
         let mut instance = Self::new(prepared.clone(), ctx).await?;
-        let base = instance.base.clone().map_err(wasmtime::Error::msg)?;
+        let fresh = instance.fresh.clone().map_err(wasmtime::Error::msg)?;
         let Some(plan) = &prepared.plan else {
             wasmtime::bail!("the component does not support checkpoints")
         };
-        let same =
-            base.fingerprint == checkpoint.binding.base && base.own == checkpoint.binding.own_base;
+        let same = fresh.fingerprint == checkpoint.binding.fresh
+            && fresh.own == checkpoint.binding.own_fresh;
         wasmtime::ensure!(same, "the fresh instance is another one");
         let handles: Option<Vec<_>> = body.parts.iter().map(|part| part.handles.as_ref()).collect();
         let handles = handles.ok_or_else(|| wasmtime::format_err!("it has no handles"))?;
         instance.restore_files(&body).await?;
         let mut access = instance.access();
         access.fill_handles(plan, &handles).await?;
-        access.write(plan, &base, &body.parts).await?;
+        access.write(plan, &fresh, &body.parts).await?;
         instance.restore_resources(&body).await?;
         instance.restore_journal(checkpoint, &body)?;
         Ok(instance)
@@ -46,7 +46,7 @@ impl Instance {
     /// Replaces the files, which are as the initialisation has left them.
     async fn restore_files(&mut self, body: &Body) -> wasmtime::Result<()> {
         let (prepared, node) = (self.prepared.clone(), self.ctx_ref().node.clone());
-        if self.base.as_ref().is_ok_and(|base| base.own) {
+        if self.fresh.as_ref().is_ok_and(|fresh| fresh.own) {
             self.ctx().files.clear()?;
         }
         let (initial, root) = (&prepared.metadata.files, self.ctx_ref().files.path());

@@ -5,6 +5,7 @@
 //! million results stays small. They are stored before the checkpoint that relies on them.
 
 use super::format::Checkpoint;
+use super::kept::KEPT;
 use crate::log::{OplogWriter, log_failure, log_key};
 use bytes::Bytes;
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
@@ -20,21 +21,21 @@ const KEEP: usize = 2;
 /// Most checkpoints of a worker that are looked at: more are never there but after a crash.
 const LISTED: usize = 64;
 /// Results written or removed at a time.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
 /// The checkpoints of a node's workers.
 #[derive(Clone)]
 pub struct CheckpointStore {
     blobs: Arc<dyn BlobStore>,
-    kv: Arc<dyn KvStore>,
+    pub(super) kv: Arc<dyn KvStore>,
     log: Arc<dyn LogStore>,
 }
 
-fn failed(error: impl std::fmt::Display) -> WorkerError {
+pub(super) fn failed(error: impl std::fmt::Display) -> WorkerError {
     WorkerError::unknown(format!("checkpoints: {error}"))
 }
 
-fn name_hash(worker: &WorkerId) -> String {
+pub(super) fn name_hash(worker: &WorkerId) -> String {
     Sha256::digest(worker.worker_name.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -63,7 +64,11 @@ fn results_prefix(worker: &WorkerId) -> Vec<u8> {
 
 /// A worker that was deleted and made again has other results: the time of its creation is part of
 /// their key.
-fn result_key(worker: &WorkerId, created_at: Timestamp, key: &IdempotencyKey) -> Vec<u8> {
+pub(super) fn result_key(
+    worker: &WorkerId,
+    created_at: Timestamp,
+    key: &IdempotencyKey,
+) -> Vec<u8> {
     [
         results_prefix(worker).as_slice(),
         &created_at.0.to_be_bytes(),
@@ -203,17 +208,19 @@ impl CheckpointStore {
 
     /// Removes the results of a worker whose log is gone.
     pub async fn delete_results(&self, worker: &WorkerId) -> Result<(), WorkerError> {
+        self.delete_in(RESULTS, worker).await?;
+        self.delete_in(KEPT, worker).await
+    }
+
+    async fn delete_in(&self, space: &str, worker: &WorkerId) -> Result<(), WorkerError> {
         loop {
-            let found = self
-                .kv
-                .scan(RESULTS, &results_prefix(worker), None, BATCH)
-                .await
-                .map_err(failed)?;
+            let found =
+                self.kv.scan(space, &results_prefix(worker), None, BATCH).await.map_err(failed)?;
             if found.is_empty() {
                 return Ok(());
             }
             let batch =
-                found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(RESULTS, key));
+                found.into_iter().fold(Batch::new(), |batch, (key, _)| batch.delete(space, key));
             self.kv.apply(batch).await.map_err(failed)?;
         }
     }

@@ -85,6 +85,11 @@ impl Journal {
         self.touched
     }
 
+    /// Takes entries from index 2 on that the log does not have any more, for the initialisation.
+    pub fn begin_with(&mut self, entries: Vec<Entry>) {
+        self.cursor.feed((2..).zip(entries));
+    }
+
     /// Goes on after an index, as if everything up to it had been replayed.
     pub fn resume_after(
         &mut self,

@@ -4,6 +4,7 @@
 mod events;
 mod host_fn;
 mod journal;
+mod logs;
 mod observe;
 mod payloads;
 mod writer;
@@ -11,7 +12,6 @@ mod writer;
 pub use events::EventHub;
 pub use host_fn::{HostFn, HostFnInfo};
 pub use journal::Journal;
+pub use logs::{Logs, base_failure, read_entries};
 pub use payloads::Payloads;
-pub use writer::{
-    OplogWriter, log_failure, log_key, now, read_entries, read_shown, read_state, read_state_at,
-};
+pub use writer::{OplogWriter, log_failure, log_key, now};

@@ -1,18 +1,17 @@
 //! Appends to the oplog of one worker.
 
+use super::logs::{Logs, decode, read_entries};
 use super::{EventHub, Payloads, observe};
 use bytes::Bytes;
 use emet_api::WorkerEvent;
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
 use emet_oplog::{Entry, EntryKind, Finished, Fold, LogLevel, WorkerState, codec, summary};
-use emet_storage::{Append, Head, LogError, LogKey, LogStore, Summary};
+use emet_storage::{Append, Head, LogError, LogKey, Summary};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::Instrument;
 
-/// Entries read from the store at a time.
-const READ_CHUNK: usize = 2048;
 /// Entries after which the cached state is stored anew, with the next append: so many, and what
 /// one append adds, are folded at most to show a worker (docs/enumeration.md).
 const SUMMARY_EVERY: u64 = 512;
@@ -27,7 +26,7 @@ pub struct OplogWriter {
     pub payloads: Payloads,
     /// Those who watch it.
     pub events: EventHub,
-    store: Arc<dyn LogStore>,
+    logs: Logs,
     key: LogKey,
     epoch: u64,
     inner: Mutex<Inner>,
@@ -71,92 +70,6 @@ pub fn log_failure(error: &LogError) -> WorkerError {
     }
 }
 
-/// Reads a stored log and folds it; a worker without entries has an empty state.
-pub async fn read_state(
-    store: &dyn LogStore,
-    worker: &WorkerId,
-) -> Result<WorkerState, WorkerError> {
-    let head = store.head(&log_key(worker)).await.map_err(|e| log_failure(&e))?;
-    read_state_at(store, worker, head.as_ref()).await
-}
-
-/// As [`read_state`], for a caller who knows the head.
-pub async fn read_state_at(
-    store: &dyn LogStore,
-    worker: &WorkerId,
-    head: Option<&Head>,
-) -> Result<WorkerState, WorkerError> {
-    let cached = head.and_then(cached_state).filter(|cached| cached.whole);
-    fold_from(store, worker, cached.map_or_else(Fold::new, |cached| Fold::from_base(cached.state)))
-        .await
-}
-
-/// What there is to show of a worker. In the common case its head has it, and nothing is read.
-pub async fn read_shown(
-    store: &dyn LogStore,
-    worker: &WorkerId,
-    head: &Head,
-) -> Result<WorkerState, WorkerError> {
-    let fold = cached_state(head).map_or_else(Fold::new, |cached| Fold::from_state(cached.state));
-    if fold.state().index == head.last {
-        return Ok(fold.state().clone());
-    }
-    fold_from(store, worker, fold).await
-}
-
-/// The cached state of a head, if it can be used (law L5).
-fn cached_state(head: &Head) -> Option<summary::Summary> {
-    let stored = head.summary.as_ref()?;
-    let cached = summary::decode(&stored.data).unwrap_or_else(|error| {
-        tracing::warn!(%error, "a cached state cannot be read; the log is folded again");
-        None
-    })?;
-    (cached.state.index == stored.index && stored.index <= head.last).then_some(cached)
-}
-
-/// Folds what is newer than a fold; all again, if the newer entries take older ones back.
-async fn fold_from(
-    store: &dyn LogStore,
-    worker: &WorkerId,
-    mut fold: Fold,
-) -> Result<WorkerState, WorkerError> {
-    let key = log_key(worker);
-    loop {
-        let mut next = fold.state().index + 1;
-        loop {
-            let records = store.read(&key, next, READ_CHUNK).await.map_err(|e| log_failure(&e))?;
-            let read = records.len();
-            for record in records {
-                next = record.index + 1;
-                fold.apply(record.index, &decode(record.index, record.data)?);
-            }
-            if read < READ_CHUNK {
-                break;
-            }
-        }
-        match fold.finish() {
-            Ok(state) => return Ok(state),
-            Err(again) => fold = again,
-        }
-    }
-}
-
-/// Reads entries from an index on.
-pub async fn read_entries(
-    store: &dyn LogStore,
-    worker: &WorkerId,
-    from: OplogIndex,
-    count: usize,
-) -> Result<Vec<(OplogIndex, Entry)>, WorkerError> {
-    let records = store.read(&log_key(worker), from, count).await.map_err(|e| log_failure(&e))?;
-    records.into_iter().map(|r| Ok((r.index, decode(r.index, r.data)?))).collect()
-}
-
-fn decode(index: OplogIndex, data: Bytes) -> Result<Entry, WorkerError> {
-    codec::decode(data)
-        .map_err(|e| WorkerError::unknown(format!("oplog entry {index} is damaged: {e}")))
-}
-
 impl Inner {
     /// The state to be cached with the next append, if it is time for that.
     fn due_summary(&mut self, leaving: bool) -> Option<Summary> {
@@ -177,7 +90,7 @@ impl OplogWriter {
     /// A writer of a log whose stored entries fold to `state`.
     pub fn new(
         worker: WorkerId,
-        store: Arc<dyn LogStore>,
+        logs: Logs,
         payloads: Payloads,
         epoch: u64,
         state: WorkerState,
@@ -189,7 +102,7 @@ impl OplogWriter {
             worker,
             payloads,
             events: EventHub::default(),
-            store,
+            logs,
             epoch,
             inner: Mutex::new(Inner {
                 fold: Fold::from_state(state),
@@ -279,7 +192,7 @@ impl OplogWriter {
         // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
         // outcome behind.
         let appended = tokio::spawn(async move {
-            let result = this.store.append(append).await.map_err(|error| {
+            let result = this.logs.store().append(append).await.map_err(|error| {
                 if matches!(error, LogError::Fenced { .. } | LogError::Conflict { .. }) {
                     tracing::warn!(worker = %this.worker, %error, "an append was refused: another executor has taken the worker over");
                 }
@@ -343,7 +256,7 @@ impl OplogWriter {
     pub async fn refold(&self) -> Result<(), WorkerError> {
         // No append may end between reading the store and taking the buffer over.
         let _turn = self.appending.lock().await;
-        let mut fold = Fold::from_state(read_state(self.store.as_ref(), &self.worker).await?);
+        let mut fold = Fold::from_state(self.logs.state(&self.worker).await?);
         let mut inner = self.inner.lock();
         for bytes in &inner.buffer {
             let index = fold.state().index + 1;
@@ -364,7 +277,17 @@ impl OplogWriter {
         from: OplogIndex,
         count: usize,
     ) -> Result<Vec<(OplogIndex, Entry)>, WorkerError> {
-        read_entries(self.store.as_ref(), &self.worker, from, count).await
+        read_entries(self.logs.store().as_ref(), &self.worker, from, count).await
+    }
+
+    /// Index of the first stored entry: beyond 1 where entries before it were dropped.
+    pub async fn first_index(&self) -> Result<OplogIndex, WorkerError> {
+        self.logs.first(&self.worker).await
+    }
+
+    /// The epoch that the log is written under.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// One stored entry.

@@ -25,6 +25,7 @@ pub static ALL: &[&dyn Metric] = &[
     &CHECKPOINT_BYTES,
     &CHECKPOINT_LOADS,
     &VERIFICATIONS,
+    &DROPPED_ENTRIES,
     &HOST_CALLS,
     &RETRIES,
     &SUSPENSIONS,
@@ -159,6 +160,11 @@ pub static VERIFICATIONS: Family<Counter> = Family::new(
     "emet_verifications_total",
     "Workers compared with a replay of their history: equal, different, or not compared",
     &["outcome"],
+);
+/// Histories that were not kept.
+pub static DROPPED_ENTRIES: Counter = Counter::new(
+    "emet_oplog_dropped_entries_total",
+    "Oplog entries that were dropped because a base stands for them",
 );
 /// Durable host calls.
 pub static HOST_CALLS: Fixed<10> = Fixed::new(

@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// An explicit creation, which fails if the worker exists; answered when it is loaded.
     Create(Making, Reply<ComponentVersion>),
     Connect(Reply<Subscription>),
-    /// Compares the worker with a replay of its whole log.
+    /// Compares the worker with a replay of its log.
     Verify(Reply<Verification>),
     Delete(Reply<()>),
     /// Gives up the memory if the worker is idle.

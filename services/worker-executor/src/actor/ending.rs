@@ -2,6 +2,7 @@
 
 use super::{Actor, Stopped};
 use crate::job::Ended;
+use crate::rebase::NewBase;
 use emet_engine::after_failure;
 use emet_model::{Timestamp, WorkerError, WorkerId};
 use emet_oplog::{EntryKind, Failure, FailureKind, QueuedWork};
@@ -14,7 +15,8 @@ impl Actor {
     /// Acts on how a job ended.
     pub(super) async fn after(&mut self, ended: Ended, saving: bool) {
         match ended {
-            Ended::Ready | Ended::Verified => {}
+            Ended::Ready | Ended::Verified | Ended::Rebased(None) => {}
+            Ended::Rebased(Some(base)) => self.drop_history(base).await,
             Ended::Snapshot(result) => self.after_snapshot(result).await,
             Ended::NotLoaded(error) => self.after_refusal(error).await,
             Ended::LogFailed(error) => self.give_up(&error),
@@ -137,6 +139,24 @@ impl Actor {
         self.refuse_loading(&error, &access);
         self.answer_all(&access);
         self.finished = true;
+    }
+
+    /// Drops the entries that a base stands for. No request is looked at meanwhile: one that needs old
+    /// entries, as a revert does, finds them or is refused.
+    async fn drop_history(&mut self, base: NewBase) {
+        let (worker, index) = (&self.writer.worker, base.index());
+        match self.shared.drop_history(&self.writer, base).await {
+            Ok(()) => {
+                tracing::debug!(%worker, index, "the history up to here was dropped");
+                self.history.iter_mut().for_each(|history| history.begins_at(index));
+            }
+            Err(error) => {
+                tracing::warn!(%worker, index, %error, "the history could not be dropped")
+            }
+        }
+        if self.checkpoints.unloads() {
+            self.unload();
+        }
     }
 
     async fn suspend(&mut self, until: Option<SystemTime>, waiting: Option<Waiting>) {

@@ -1,9 +1,11 @@
 //! Taking back what a worker did, or was to do.
 
 use super::Actor;
+use crate::retention::dropped;
 use emet_api::RevertTarget;
 use emet_model::{IdempotencyKey, OplogIndex, WorkerError};
 use emet_oplog::{EntryKind, QueuedWork, Regions, WorkerState};
+use emet_runtime::log::base_failure;
 use std::collections::HashMap;
 
 /// Entries read at a time.
@@ -42,6 +44,11 @@ impl Actor {
             let reason = format!("cannot revert to index {last}: the oplog has {end} entries");
             return Err(WorkerError::invalid(reason));
         }
+        let first = self.writer.first_index().await?;
+        if last < first {
+            let reason = format!("cannot revert to index {last}: {}", dropped(first));
+            return Err(WorkerError::invalid(reason));
+        }
         if self.writer.with_state(|s| is_gone(s, last)) {
             let reason = format!("cannot revert to index {last}: it lies in a deleted region");
             return Err(WorkerError::invalid(reason));
@@ -59,7 +66,9 @@ impl Actor {
     /// The cut before the n-th last invocation that has not been taken back.
     async fn before_last(&mut self, count: u64) -> Result<Cut, WorkerError> {
         let skipped = self.writer.with_state(|s| s.skipped.clone());
-        let (mut started, mut queued, mut from) = (Vec::new(), HashMap::new(), 1);
+        let first = self.writer.first_index().await?;
+        let mut queued = self.queued_before(first).await?;
+        let (mut started, mut from) = (Vec::new(), first);
         loop {
             let entries = self.writer.read(from, CHUNK).await?;
             let Some((last, _)) = entries.last() else { break };
@@ -76,14 +85,34 @@ impl Actor {
         }
         let at = usize::try_from(count).ok().and_then(|n| started.len().checked_sub(n));
         let taken = at.filter(|_| count > 0).map(|at| started.split_off(at)).unwrap_or_default();
-        let Some((first, _)) = taken.first() else {
-            let reason = format!("Could not find {count} invocations to revert");
+        let Some((begun, _)) = taken.first() else {
+            let mut reason = format!("Could not find {count} invocations to revert");
+            if first > 1 {
+                reason.push_str(&format!(": {}", dropped(first)));
+            }
             return Err(WorkerError::invalid(reason));
         };
-        let last = first - 1;
+        let last = begun - 1;
         let again = |key: &IdempotencyKey| queued.get(key).is_some_and(|index| *index <= last);
         let forgotten = taken.into_iter().map(|(_, key)| key).filter(again).collect();
         Ok(Cut { last, forgotten })
+    }
+
+    /// Invocations that were in the queue at the beginning of a log whose older entries were dropped.
+    async fn queued_before(
+        &mut self,
+        first: OplogIndex,
+    ) -> Result<HashMap<IdempotencyKey, OplogIndex>, WorkerError> {
+        if first == 1 {
+            return Ok(HashMap::new());
+        }
+        let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
+        let base = base.map_err(|reason| base_failure(first, &reason))?;
+        let pending = base.state.pending.into_iter().filter_map(|pending| match pending.work {
+            QueuedWork::Invocation(invocation) => Some((invocation.key, pending.index)),
+            QueuedWork::ManualUpdate(_) => None,
+        });
+        Ok(pending.collect())
     }
 
     pub(super) async fn cancel(&mut self, key: &IdempotencyKey) -> Result<bool, WorkerError> {

@@ -17,10 +17,11 @@ use crate::executor::Shared;
 use crate::files::{self, FileAnswer, FileRequest};
 use crate::job::{Answer, Job, Loaded, Scene};
 use crate::observe;
+use crate::retention::Dropping;
 use emet_api::Verification;
 use emet_engine::{Next, next};
 use emet_model::{
-    ComponentType, ComponentVersion, IdempotencyKey, VersionedComponentId, WorkerError,
+    ComponentType, ComponentVersion, IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError,
     WorkerStatus,
 };
 use emet_oplog::{EntryKind, Invocation, QueuedWork, WorkerState};
@@ -52,6 +53,8 @@ pub(crate) struct Actor {
     /// Comparisons that wait for the worker to be loaded and idle.
     verifications: Vec<Reply<Verification>>,
     checkpoints: Checkpoints,
+    /// When old entries are dropped, of a worker that does not keep them.
+    history: Option<Dropping>,
     retry_at: Option<Instant>,
     /// Calls that are under way while the worker is suspended.
     calls: UnderWay,
@@ -107,6 +110,7 @@ impl Actor {
             creations: Vec::new(),
             verifications: Vec::new(),
             checkpoints,
+            history: None,
             retry_at: None,
             calls: UnderWay::default(),
             watch: None,
@@ -121,6 +125,7 @@ impl Actor {
 
     pub(crate) async fn run(mut self) {
         self.ephemeral = self.component_type().await == ComponentType::Ephemeral;
+        self.history = self.retention().await;
         if self.writer.with_state(WorkerState::awaits_calls) {
             // Its calls were lost with the node that it was on: it makes them again.
             self.writer.add(EntryKind::Resume);
@@ -153,6 +158,36 @@ impl Actor {
         self.shared.component(id).await.map(|c| c.component_type).unwrap_or_default()
     }
 
+    /// What holds for the worker's history; where that cannot be found out, it stays.
+    async fn retention(&mut self) -> Option<Dropping> {
+        if self.ephemeral || self.checkpoints.are_off() {
+            return None;
+        }
+        let (version, last) = self.writer.with_state(|s| (s.version, s.index));
+        let id = VersionedComponentId { component_id: self.writer.worker.component_id, version };
+        let mut history = self.shared.retention.of(&*self.shared.component(id).await.ok()?)?;
+        if history.concerns(last) {
+            history.begins_at(self.writer.first_index().await.ok()?);
+        }
+        Some(history)
+    }
+
+    /// Whether the worker's history is to be dropped before anything else is done, or else now that
+    /// there is nothing else.
+    fn drops_history(&self, now: impl FnOnce(&Dropping, OplogIndex) -> bool) -> bool {
+        let Some(history) = &self.history else { return false };
+        self.writer.with_state(|s| {
+            let idle = s.status() == WorkerStatus::Idle && s.pending_updates.is_empty();
+            idle && now(history, s.index)
+        })
+    }
+
+    fn rebase(&mut self) -> Job {
+        let last = self.writer.last_index();
+        self.history.iter_mut().for_each(|history| history.tried(last));
+        Job::Rebase
+    }
+
     /// What is to be done now, if anything.
     fn next_job(&mut self) -> Option<Job> {
         let needs_load = self.loaded.is_none();
@@ -181,13 +216,19 @@ impl Actor {
         if needs_load {
             return has_work.then_some(Job::Load);
         }
+        if self.drops_history(Dropping::is_overdue) {
+            return Some(self.rebase());
+        }
         if let Some(invocation) = self.direct.take() {
             return Some(Job::Call(invocation));
         }
         match next {
             Next::Start(QueuedWork::Invocation(invocation)) => Some(Job::Call(invocation)),
             Next::Start(QueuedWork::ManualUpdate(_)) => Some(Job::Snapshot),
-            Next::Wait => self.verifications.pop().map(Job::Verify),
+            Next::Wait => match self.verifications.pop() {
+                Some(reply) => Some(Job::Verify(reply)),
+                None => self.drops_history(Dropping::is_due).then(|| self.rebase()),
+            },
         }
     }
 
@@ -338,7 +379,9 @@ impl Actor {
             return;
         }
         match self.checkpoints.take(&self.shared, &self.writer, loaded).await {
-            Ok(taken) if taken && self.checkpoints.unloads() => self.unload(),
+            Ok(true) if self.checkpoints.unloads() && !self.drops_history(Dropping::is_due) => {
+                self.unload()
+            }
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(worker = %self.writer.worker, %error, "a checkpoint failed; the worker is loaded anew");

@@ -8,7 +8,8 @@ use emet_engine::{Admission, admit};
 use emet_model::{
     ComponentVersion, IdempotencyKey, VersionedComponentId, WorkerError, WorkerStatus,
 };
-use emet_oplog::{EntryKind, Finished, Invocation, Outcome};
+use emet_oplog::{EntryKind, Finished, Invocation};
+use emet_runtime::checkpoint::KeptResult;
 
 impl Actor {
     pub(super) async fn handle(&mut self, command: Command, running: bool) -> Then {
@@ -70,7 +71,7 @@ impl Actor {
             return reply.refuse(error);
         }
         match self.writer.with_state(|s| admit(s, &key, self.ephemeral)) {
-            Admission::Answer(finished) => self.reply_finished(finished, reply).await,
+            Admission::Answer(finished) => self.reply_finished(&key, finished, reply).await,
             Admission::Refuse(error) => reply.refuse(error),
             Admission::Join => self.join(key, reply).await,
             Admission::Enqueue if self.is_direct(&key) => self.join(key, reply).await,
@@ -156,49 +157,60 @@ impl Actor {
         }
     }
 
-    async fn reply_finished(&mut self, finished: Finished, reply: ReplyTo) {
+    async fn reply_finished(&mut self, key: &IdempotencyKey, finished: Finished, reply: ReplyTo) {
         match reply {
             ReplyTo::Accepted(reply) => drop(reply.send(Ok(()))),
             ReplyTo::Result(reply) => {
-                let result = self.read_result(finished).await;
+                let result = self.read_result(key, finished).await;
                 drop(reply.send(result));
             }
         }
     }
 
-    async fn read_result(&mut self, finished: Finished) -> Result<Done, WorkerError> {
-        let (Outcome::Completed(index) | Outcome::Failed(index) | Outcome::Exited(index)) =
-            finished.outcome;
+    async fn read_result(
+        &mut self,
+        key: &IdempotencyKey,
+        finished: Finished,
+    ) -> Result<Done, WorkerError> {
         // The fold shows results before they are durable; nobody else may see them (law L1).
         self.writer.commit().await?;
-        match self.writer.read_one(index).await?.kind {
+        let KeptResult { function, entry, .. } = self.recorded(key, finished).await?;
+        match entry.kind {
             EntryKind::Completed { response, .. } => {
                 let value = self.writer.payloads.load(&response).await?;
-                self.done(finished, value).await
+                // The type is that of the function in the present version: updates that change it
+                // cannot keep its old form.
+                let version: ComponentVersion = self.writer.with_state(|s| s.version);
+                Ok(Done { function, version, value })
             }
             EntryKind::Error(failure) => Err(failure_error(&self.writer.worker, &failure)),
             EntryKind::Exited => Err(WorkerError::runtime("Process exited")),
             other => {
+                let index = finished.outcome.index();
                 Err(WorkerError::unknown(format!("oplog entry {index} holds no result: {other:?}")))
             }
         }
     }
 
-    /// A recorded result with what tells its type: its function, in the present version. Updates
-    /// that change the type of a result cannot keep its old form.
-    async fn done(
+    /// What is recorded of a finished invocation: in the log, or apart if it was dropped there.
+    async fn recorded(
         &mut self,
+        key: &IdempotencyKey,
         finished: Finished,
-        value: emet_values::Value,
-    ) -> Result<Done, WorkerError> {
-        let start = self.writer.read_one(finished.start).await?;
-        let EntryKind::Invoked(invocation) = start.kind else {
-            return Err(WorkerError::unknown(format!(
-                "oplog entry {} starts no invocation",
-                finished.start
-            )));
+    ) -> Result<KeptResult, WorkerError> {
+        let (start, end) = (finished.start, finished.outcome.index());
+        let begun = self.writer.read(start, 1).await?.pop().filter(|(index, _)| *index == start);
+        let Some((_, begun)) = begun else {
+            let kept = self.checkpoints.kept(&self.writer, key).await?;
+            // One of another index is left over from a life that was taken back.
+            return kept.filter(|kept| kept.index == end).ok_or_else(|| {
+                WorkerError::unknown(format!("oplog entries {start} and {end} are missing"))
+            });
         };
-        let version: ComponentVersion = self.writer.with_state(|s| s.version);
-        Ok(Done { function: invocation.function, version, value })
+        let EntryKind::Invoked(invocation) = begun.kind else {
+            return Err(WorkerError::unknown(format!("oplog entry {start} starts no invocation")));
+        };
+        let entry = self.writer.read_one(end).await?;
+        Ok(KeptResult { function: invocation.function, index: end, entry })
     }
 }

@@ -34,6 +34,11 @@ impl WorkerCtx {
             "Attempted to jump into a deleted region of the oplog: index {target}"
         );
         wasmtime::ensure!(target > 1, "Attempted to jump before the creation of the worker");
+        let first = writer.first_index().await.map_err(Stop::from)?;
+        wasmtime::ensure!(
+            target > first,
+            "Attempted to jump to index {target} of the oplog: the history before entry {first} was dropped"
+        );
         self.journal.add(EntryKind::Jump { start: target, end: source });
         self.journal.commit().await?;
         writer.refold().await.map_err(Stop::from)?;

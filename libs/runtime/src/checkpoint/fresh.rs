@@ -19,16 +19,16 @@ use std::sync::Arc;
 const MAX_OWN: usize = 4 << 20;
 
 /// Memories and globals of a fresh instance.
-pub(crate) struct Base {
-    pub(super) parts: Vec<PartBase>,
+pub(crate) struct Fresh {
+    pub(super) parts: Vec<FreshPart>,
     /// Whether the initialisation has dealt with the host, so that another worker may have another.
     pub(crate) own: bool,
-    /// Checksum of them all: a checkpoint fits only an equal base.
+    /// Checksum of them all: a checkpoint fits only an equal one.
     pub(crate) fingerprint: u32,
 }
 
 #[derive(Default)]
-pub(super) struct PartBase {
+pub(super) struct FreshPart {
     pub(super) memories: Vec<FreshMemory>,
     pub(super) globals: Vec<u64>,
 }
@@ -69,11 +69,11 @@ impl FreshMemory {
 
 impl Instance {
     /// The state of this fresh instance, for telling later ones against it; or why there is none.
-    pub(crate) async fn read_base(&mut self) -> wasmtime::Result<Result<Arc<Base>, String>> {
+    pub(crate) async fn read_fresh(&mut self) -> wasmtime::Result<Result<Arc<Fresh>, String>> {
         let Some(plan) = self.prepared.plan.clone() else {
             return Ok(Err("the component does not support checkpoints".into()));
         };
-        let first = self.prepared.first_base().cloned();
+        let first = self.prepared.first_fresh().cloned();
         let asked = self.ctx_ref().journal.is_touched();
         if let Some(first) = first.as_ref().filter(|first| !asked && !first.own) {
             return Ok(Ok(first.clone()));
@@ -82,14 +82,14 @@ impl Instance {
         if own && let Some(reason) = self.cannot_begin_again(&plan, asked).await? {
             return Ok(Err(format!("after its initialisation, {reason}")));
         }
-        let Some(base) = self.access().base(&plan, first.as_deref(), own).await? else {
+        let Some(fresh) = self.access().fresh(&plan, first.as_deref(), own).await? else {
             return Ok(Err("its initialisation gives too much that is its own".into()));
         };
-        let base = Arc::new(base);
+        let fresh = Arc::new(fresh);
         if first.is_none() {
-            self.prepared.set_first_base(base.clone());
+            self.prepared.set_first_fresh(fresh.clone());
         }
-        Ok(Ok(base))
+        Ok(Ok(fresh))
     }
 
     /// Why the initialisation, repeated with the recorded answers, would not give the same again
@@ -120,40 +120,40 @@ impl Instance {
 impl Access<'_> {
     /// The state of a fresh instance, told against the first one, if there is one already. None:
     /// it differs too much.
-    async fn base(
+    async fn fresh(
         &mut self,
         plan: &Plan,
-        first: Option<&Base>,
+        first: Option<&Fresh>,
         own: bool,
-    ) -> wasmtime::Result<Option<Base>> {
+    ) -> wasmtime::Result<Option<Fresh>> {
         let mut hasher = crc32fast::Hasher::new();
         let mut parts = Vec::new();
         for (number, part) in plan.parts.iter().enumerate() {
             let first = first.and_then(|first| first.parts.get(number));
-            parts.push(self.of(number).part_base(part, first, &mut hasher).await?);
+            parts.push(self.of(number).fresh_part(part, first, &mut hasher).await?);
         }
         let memories = parts.iter().flat_map(|part| &part.memories);
         let own_runs = memories.flat_map(|memory| &memory.own.runs);
         if own_runs.map(|run| run.bytes.len()).sum::<usize>() > MAX_OWN {
             return Ok(None);
         }
-        Ok(Some(Base { parts, own, fingerprint: hasher.finalize() }))
+        Ok(Some(Fresh { parts, own, fingerprint: hasher.finalize() }))
     }
 
-    async fn part_base(
+    async fn fresh_part(
         &mut self,
         part: &Part,
-        first: Option<&PartBase>,
+        first: Option<&FreshPart>,
         hasher: &mut crc32fast::Hasher,
-    ) -> wasmtime::Result<PartBase> {
-        let mut base = PartBase::default();
+    ) -> wasmtime::Result<FreshPart> {
+        let mut fresh = FreshPart::default();
         for number in 0..part.memories {
             let first = first.and_then(|first| first.memories.get(usize::try_from(number).ok()?));
-            base.memories.push(self.fresh_memory(number, first, hasher).await?);
+            fresh.memories.push(self.fresh_memory(number, first, hasher).await?);
         }
-        base.globals = self.globals(part).await?;
-        base.globals.iter().for_each(|global| hasher.update(&global.to_le_bytes()));
-        Ok(base)
+        fresh.globals = self.globals(part).await?;
+        fresh.globals.iter().for_each(|global| hasher.update(&global.to_le_bytes()));
+        Ok(fresh)
     }
 
     async fn fresh_memory(
