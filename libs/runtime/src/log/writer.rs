@@ -10,6 +10,7 @@ use emet_storage::{Append, Head, LogError, LogKey, Summary};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::OwnedMutexGuard;
 use tracing::Instrument;
 
 /// Entries after which the cached state is stored anew, with the next append: so many, and what
@@ -68,6 +69,16 @@ pub fn log_failure(error: &LogError) -> WorkerError {
         LogError::Fenced { .. } | LogError::Conflict { .. } => WorkerError::ShardingNotReady,
         _ => WorkerError::unknown(format!("oplog: {error}")),
     }
+}
+
+/// Does in a task of its own what waits for the turn to append, or has it. A job is not polled while
+/// its worker's actor handles a command: it would keep the turn from that very command. And a caller
+/// who is interrupted cannot leave an append of unknown outcome behind.
+async fn apart<T: Send + 'static>(
+    work: impl Future<Output = Result<T, WorkerError>> + Send + 'static,
+) -> Result<T, WorkerError> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
 }
 
 impl Inner {
@@ -184,14 +195,27 @@ impl OplogWriter {
     }
 
     async fn append(self: &Arc<Self>, leaving: bool) -> Result<(), WorkerError> {
-        let turn = self.appending.clone().lock_owned().await;
+        if let Ok(turn) = self.appending.clone().try_lock_owned() {
+            return self.append_in(turn, leaving).await;
+        }
+        let this = self.clone();
+        apart(async move {
+            let turn = this.appending.clone().lock_owned().await;
+            this.append_in(turn, leaving).await
+        })
+        .await
+    }
+
+    async fn append_in(
+        self: &Arc<Self>,
+        turn: OwnedMutexGuard<()>,
+        leaving: bool,
+    ) -> Result<(), WorkerError> {
         let Some(append) = self.take_buffer(leaving)? else { return Ok(()) };
         let (span, _measured) = observe::commit(&append);
         let last = append.expected + append.records.len() as u64 - 1;
         let this = self.clone();
-        // A task of its own, so that a caller who is interrupted cannot leave an append of unknown
-        // outcome behind.
-        let appended = tokio::spawn(async move {
+        let appended = apart(async move {
             let result = this.logs.store().append(append).await.map_err(|error| {
                 if matches!(error, LogError::Fenced { .. } | LogError::Conflict { .. }) {
                     tracing::warn!(worker = %this.worker, %error, "an append was refused: another executor has taken the worker over");
@@ -205,10 +229,7 @@ impl OplogWriter {
             drop(turn);
             result
         });
-        appended
-            .instrument(span)
-            .await
-            .unwrap_or_else(|e| Err(WorkerError::unknown(format!("oplog: {e}"))))
+        appended.instrument(span).await
     }
 
     fn take_buffer(&self, leaving: bool) -> Result<Option<Append>, WorkerError> {
@@ -253,22 +274,26 @@ impl OplogWriter {
 
     /// Folds the whole log again, after an entry that takes others back. What is not committed yet
     /// is folded on top.
-    pub async fn refold(&self) -> Result<(), WorkerError> {
-        // No append may end between reading the store and taking the buffer over.
-        let _turn = self.appending.lock().await;
-        let mut fold = Fold::from_state(self.logs.state(&self.worker).await?);
-        let mut inner = self.inner.lock();
-        for bytes in &inner.buffer {
-            let index = fold.state().index + 1;
-            fold.apply(index, &decode(index, bytes.clone())?);
-        }
-        assert_eq!(
-            fold.state().index,
-            inner.fold.state().index,
-            "store and buffer hold every entry"
-        );
-        inner.fold = fold;
-        Ok(())
+    pub async fn refold(self: &Arc<Self>) -> Result<(), WorkerError> {
+        let this = self.clone();
+        apart(async move {
+            // No append may end between reading the store and taking the buffer over.
+            let _turn = this.appending.lock().await;
+            let mut fold = Fold::from_state(this.logs.state(&this.worker).await?);
+            let mut inner = this.inner.lock();
+            for bytes in &inner.buffer {
+                let index = fold.state().index + 1;
+                fold.apply(index, &decode(index, bytes.clone())?);
+            }
+            assert_eq!(
+                fold.state().index,
+                inner.fold.state().index,
+                "store and buffer hold every entry"
+            );
+            inner.fold = fold;
+            Ok(())
+        })
+        .await
     }
 
     /// Stored entries from an index on; what is not committed is not among them.
