@@ -400,7 +400,7 @@ async fn a_long_history_is_not_replayed() -> Result<(), Failure> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_workers_are_compared_in_the_background() -> Result<(), Failure> {
-    let server = Server::start_with(&["--verify-every", "20ms"]).await?;
+    let server = Server::start_with(&["--verify-every", "20ms", "--checkpoints", "on"]).await?;
     let worker = WorkerId::new(server.upload("counter").await?, "w");
     server.call(&worker, ADD, json!([1])).await?;
     let compared = async |outcome: &str| {
