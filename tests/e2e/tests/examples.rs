@@ -147,7 +147,9 @@ async fn the_heap_of_a_go_component_survives_a_kill() -> Result<(), Failure> {
     assert_eq!(server.call_keyed(&worker, &name("any"), json!([]), Some("any")).await?, any);
     // Whether from a checkpoint or not: the same heap as a replay of everything gives.
     let verified = server.client.verify_worker(&worker).await?;
-    assert!(verified.equal, "{verified:?}");
+    let off = verified.not_compared.is_some()
+        && std::env::var("EMET_CHECKPOINTS").is_ok_and(|m| m == "off");
+    assert!(verified.equal || off, "{verified:?}");
     Ok(())
 }
 
