@@ -33,14 +33,14 @@ impl Scene {
         if plan.skipped.covers(2, first.saturating_sub(1)) {
             return self.fresh(prepared, plan, target).await;
         }
-        match self.from_base(plan, first, target).await {
+        match self.on_base(plan, first, target).await {
             Ok(instance) => Ok(Ok(instance)),
             Err(error) => Ok(Err(Ended::NotLoaded(error))),
         }
     }
 
     /// An instance with the state of the base that a log begins with.
-    async fn from_base(
+    async fn on_base(
         &self,
         plan: &Load,
         first: OplogIndex,

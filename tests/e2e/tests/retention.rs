@@ -241,7 +241,7 @@ async fn updated(
     loop {
         let updates = server.client.worker(worker).await?.updates;
         let ended = updates.iter().filter(|u| !matches!(u, UpdateRecord::PendingUpdate { .. }));
-        if let Some(last) = ended.clone().last().filter(|_| ended.count() == count) {
+        if let Some(last) = ended.clone().next_back().filter(|_| ended.count() == count) {
             return Ok(last.clone());
         }
         if Instant::now() > until {

@@ -22,6 +22,10 @@ pub struct Logs {
 }
 
 /// Where a pass over a log ended.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 enum Pass {
     /// At the last entry that was asked for.
     Through(Fold),
