@@ -7,7 +7,7 @@ use wasmtime::{
 };
 
 /// How often a running guest is looked at: preemption, interruption, commit of what it did.
-pub const EPOCH: Duration = Duration::from_millis(10);
+const EPOCH: Duration = Duration::from_millis(10);
 /// Largest linear memory of a worker, in bytes (docs/limits.md).
 pub const MAX_MEMORY: usize = 1 << 30;
 /// Stack of a guest, in bytes.

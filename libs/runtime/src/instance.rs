@@ -3,7 +3,6 @@
 use crate::checkpoint::Fresh;
 use crate::component::Prepared;
 use crate::ctx::WorkerCtx;
-use crate::engine::EPOCH;
 use crate::host::rpc::Waiting;
 use crate::resources::{GuestResources, IndexKey};
 use crate::vals;
@@ -12,7 +11,7 @@ use emet_oplog::EntryKind;
 use emet_values::{FunctionName, FunctionRef, FunctionType, ResolvedFunction, Value, Wit, wave};
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmtime::component::{Func, Instance as WasmInstance, Val};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -30,6 +29,7 @@ pub struct Instance {
     /// What its state is told against; or why it cannot be saved.
     pub(crate) fresh: Result<Arc<Fresh>, String>,
     functions: HashMap<String, Arc<Export>>,
+    ran: Duration,
 }
 
 /// An exported function that was looked up.
@@ -48,10 +48,7 @@ impl Instance {
         store.set_max_component_handles(MAX_HANDLES);
         store.set_hostcall_fuel(MAX_LIFTED);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut store| {
-            store.data_mut().checkpoint.ticks += 1;
-            Ok(on_epoch(store.data()))
-        });
+        store.epoch_deadline_callback(|store| Ok(on_epoch(store.data())));
         let instance = prepared.pre.instantiate_async(&mut store).await?;
         let mut this = Self {
             store,
@@ -60,6 +57,7 @@ impl Instance {
             resources: GuestResources::new(uri),
             fresh: Err("it is not known what it started from".into()),
             functions: HashMap::new(),
+            ran: Duration::ZERO,
         };
         this.fresh = this.read_fresh().await?;
         Ok(this)
@@ -70,14 +68,14 @@ impl Instance {
         &self.prepared.metadata
     }
 
-    /// How long the guest has executed code, in steps of [`EPOCH`], replay included.
+    /// How long calls have executed, without what they waited; replay included.
     pub fn ran(&self) -> Duration {
-        EPOCH * self.ctx_ref().checkpoint.ticks
+        self.ran
     }
 
     /// Starts [`Self::ran`] over.
     pub fn reset_ran(&mut self) {
-        self.ctx().checkpoint.ticks = 0;
+        self.ran = Duration::ZERO;
     }
 
     /// The calls that the worker waits for, after it was stopped because it waits.
@@ -98,6 +96,19 @@ impl Instance {
     /// Calls an exported function. The outer error is a trap; the inner one a request that makes
     /// no sense for this version of the component.
     pub async fn call(
+        &mut self,
+        function: &str,
+        params: Vec<Value>,
+    ) -> wasmtime::Result<Result<Value, WorkerError>> {
+        // Epochs that passed while the worker was idle are none of the call's.
+        self.store.set_epoch_deadline(1);
+        let mut ran = Duration::ZERO;
+        let result = timed(self.execute(function, params), &mut ran).await;
+        self.ran += ran;
+        result
+    }
+
+    async fn execute(
         &mut self,
         function: &str,
         params: Vec<Value>,
@@ -346,6 +357,18 @@ fn only_handle(result: &Value) -> Option<u64> {
         },
         _ => None,
     }
+}
+
+/// Adds the time in which a future executes, and not waits.
+async fn timed<T>(future: impl Future<Output = T>, ran: &mut Duration) -> T {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| {
+        let begun = Instant::now();
+        let polled = future.as_mut().poll(cx);
+        *ran += begun.elapsed();
+        polled
+    })
+    .await
 }
 
 /// A running guest is looked at each epoch: others get their turn, and what it did is committed,

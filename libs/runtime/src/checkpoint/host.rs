@@ -28,8 +28,6 @@ pub(crate) const REMADE: &[Remade] = &[
 /// What the host keeps for checkpoints.
 #[derive(Default)]
 pub(crate) struct HostState {
-    /// Epochs in which the guest was found executing.
-    pub(crate) ticks: u32,
     /// Standard input streams, by their place in the table.
     pub(crate) stdin: HashSet<u32>,
 }
