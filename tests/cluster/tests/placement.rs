@@ -159,9 +159,10 @@ impl KeptAlive {
         Ok(Self(BufStream::new(TcpStream::connect(address).await?)))
     }
 
-    /// Asks for the health, and whether the answer ends the connection; an error if there is none.
+    /// Asks something that is always answered, and whether the answer ends the connection; an error if
+    /// there is none.
     async fn ends(&mut self) -> Result<bool, Failure> {
-        self.0.write_all(b"GET /healthcheck HTTP/1.1\r\nhost: emet\r\n\r\n").await?;
+        self.0.write_all(b"GET /version HTTP/1.1\r\nhost: emet\r\n\r\n").await?;
         self.0.flush().await?;
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
