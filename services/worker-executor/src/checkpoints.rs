@@ -137,18 +137,8 @@ impl Checkpoints {
                 return Ok(false);
             }
         };
-        let metadata = loaded.instance.metadata();
-        let binding = Binding {
-            component: writer.worker.component_id.to_string(),
-            worker: writer.worker.worker_name.clone(),
-            version: metadata.versioned_component_id.version,
-            digest: metadata.wasm_digest.clone(),
-            engine: shared.cache.tag().to_owned(),
-            index: writer.last_index(),
-            entry: Vec::new(),
-            fresh: capture.fresh(),
-            own_fresh: capture.has_own_fresh(),
-        };
+        let (metadata, engine) = (loaded.instance.metadata(), shared.cache.tag().to_owned());
+        let binding = capture.binding(&writer.worker, metadata, engine, writer.last_index());
         let (state, created_at, results) = writer.with_state(|s| {
             let unsaved = s
                 .results

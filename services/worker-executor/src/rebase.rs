@@ -20,9 +20,9 @@ use emet_engine::load_plan;
 use emet_model::{IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError};
 use emet_oplog::{EntryKind, Finished, WorkerState, codec, summary};
 use emet_runtime::checkpoint::{
-    Binding, Capture, Captured, Checkpoint, KeptResult, entry_hash, rewriting_tag,
+    Capture, Captured, Checkpoint, KeptResult, entry_hash, rewriting_tag,
 };
-use emet_runtime::log::{OplogWriter, base_failure};
+use emet_runtime::log::OplogWriter;
 use emet_runtime::{Instance, Stop};
 use emet_storage::Trim;
 use emet_telemetry::metrics::list::DROPPED_ENTRIES;
@@ -73,19 +73,10 @@ impl Scene {
             return Ok(None);
         };
         let record = self.shared.checkpoints.record(&self.writer, index).await;
-        let metadata = present.metadata();
-        let binding = Binding {
-            component: self.writer.worker.component_id.to_string(),
-            worker: self.writer.worker.worker_name.clone(),
-            version: metadata.versioned_component_id.version,
-            digest: metadata.wasm_digest.clone(),
-            engine: rewriting_tag(),
-            index,
-            entry: entry_hash(&record.map_err(Stop::from)?),
-            fresh: capture.fresh(),
-            own_fresh: capture.has_own_fresh(),
-        };
-        let initial = match capture.has_own_fresh() {
+        let mut binding =
+            capture.binding(&self.writer.worker, present.metadata(), rewriting_tag(), index);
+        binding.entry = entry_hash(&record.map_err(Stop::from)?);
+        let initial = match binding.own_fresh {
             true => self.initial_entries().await.map_err(Stop::from)?,
             false => Vec::new(),
         };
@@ -107,8 +98,7 @@ impl Scene {
     async fn initial_entries(&self) -> Result<Vec<Bytes>, WorkerError> {
         let first = self.writer.first_index().await?;
         if first > 1 {
-            let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
-            return base.map(|base| base.initial).map_err(|reason| base_failure(first, &reason));
+            return Ok(self.shared.logs.base_at(&self.writer.worker, first).await?.initial);
         }
         let mut initial = Vec::new();
         for (_, entry) in self.writer.read(2, MAX_INITIAL).await? {

@@ -54,8 +54,7 @@ impl Scene {
             return Err(WorkerError::invalid(reason));
         }
         let unusable = |reason: &str| base_failure(first, reason);
-        let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
-        let base = base.map_err(|reason| unusable(&reason))?;
+        let base = self.shared.logs.base_at(&self.writer.worker, first).await?;
         let (tag, binding) = (rewriting_tag(), &base.binding);
         if binding.engine != tag {
             let needed = &binding.engine;
@@ -137,7 +136,6 @@ impl Scene {
         if first == 1 {
             return Ok(Vec::new());
         }
-        let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
-        decoded(base.map_err(|reason| base_failure(first, &reason))?.initial)
+        decoded(self.shared.logs.base_at(&self.writer.worker, first).await?.initial)
     }
 }

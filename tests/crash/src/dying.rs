@@ -1,6 +1,6 @@
 //! Stores that die at a chosen write of keys or objects, or trim of a log.
 
-use crate::{Disk, Moment};
+use crate::{Disk, Failure, Moment};
 use async_trait::async_trait;
 use bytes::Bytes;
 use emet_storage::{
@@ -74,6 +74,28 @@ impl Death {
     fn read<E>(&self, dead: impl Fn() -> E) -> Result<(), E> {
         if self.has_come() { Err(dead()) } else { Ok(()) }
     }
+}
+
+/// More writes than a scenario can give.
+const MOST: u64 = 200;
+
+/// Runs a scenario that dies at each write in turn, before and after it, until one gets by without;
+/// the scenario says whether it died. It must give more than `least` writes.
+pub async fn at_every_write(
+    least: u64,
+    run: impl AsyncFn((u64, Moment)) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    for at in 1..MOST {
+        let mut died = false;
+        for moment in [Moment::Before, Moment::After] {
+            died |= run((at, moment)).await?;
+        }
+        if !died {
+            assert!(at > least, "{} writes", at - 1);
+            return Ok(());
+        }
+    }
+    Err("the writes do not end".into())
 }
 
 struct DyingKv {

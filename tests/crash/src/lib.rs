@@ -9,7 +9,7 @@ mod node;
 mod scenario;
 
 pub use crashing::{CrashingLog, Moment};
-pub use dying::Death;
+pub use dying::{Death, at_every_write};
 pub use effects::World;
 pub use node::{Backend, Disk, Limits, Node};
 pub use scenario::{Outcome, Scenario, Step};

@@ -234,6 +234,15 @@ impl Node {
         }))
     }
 
+    /// Adds a number to a counter, with a key that is the number's; the sum.
+    pub async fn add(&self, worker: &WorkerId, n: u64) -> Result<u64, Failure> {
+        let answer = self
+            .call(worker, "test:counter/api.{add}", &[n.into()], &format!("key-{n}"))
+            .await
+            .ok_or("the node died")??;
+        answer.as_u64().ok_or_else(|| format!("{answer} is no number").into())
+    }
+
     /// How many invocations of a worker have completed, by its oplog; none if there is no worker.
     pub async fn completed(&self, worker: &WorkerId) -> Option<Result<usize, WorkerError>> {
         const MOST: u64 = 1000;

@@ -4,7 +4,7 @@
 //! log begins with a base that its state is rebuilt from.
 
 use emet_api::Workers;
-use emet_crash::{Backend, Death, Disk, Failure, Limits, Moment, Node};
+use emet_crash::{Backend, Death, Disk, Failure, Limits, Moment, Node, at_every_write};
 use emet_model::{WorkerError, WorkerId};
 use emet_runtime::checkpoint::CheckpointMode;
 use emet_runtime::log::log_key;
@@ -16,21 +16,11 @@ use std::time::{Duration, Instant};
 const CALLS: u64 = 9;
 /// Entries that are dropped at a time, so that every third call is followed by a base.
 const EVERY: u64 = 6;
-/// More writes than they can give.
-const MOST: u64 = 200;
 /// Longest time until a base is there.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn limits() -> Limits {
     Limits { drop_history_after: Some(EVERY), ..Limits::default() }
-}
-
-async fn add(node: &Node, worker: &WorkerId, n: u64) -> Result<u64, Failure> {
-    let answer = node
-        .call(worker, "test:counter/api.{add}", &[json!(n)], &format!("key-{n}"))
-        .await
-        .ok_or("the node died")??;
-    answer.as_u64().ok_or_else(|| format!("{answer} is no number").into())
 }
 
 /// Index of the first entry of a log, and of the last.
@@ -62,19 +52,19 @@ async fn run(shared: &Disk, mode: CheckpointMode, at: (u64, Moment)) -> Result<b
     let node = Node::start_with(&disk, limits(), None, mode)?;
     let id = node.upload("counter").await?;
     // Compiling the component writes, too.
-    add(&node, &WorkerId::new(id, "other"), 1).await?;
+    node.add(&WorkerId::new(id, "other"), 1).await?;
     node.end().await;
     let worker = WorkerId::new(id, "w");
     let (death, dying) = Death::over(&disk, at);
     let mut node = Node::start_with(&dying, limits(), None, mode)?;
     let mut restarted = false;
     for n in 1..=CALLS {
-        let mut answer = add(&node, &worker, n).await;
+        let mut answer = node.add(&worker, n).await;
         settle(&disk, &worker, &death).await?;
         // Whoever gets no answer asks again; so does one who asks a node that died meanwhile.
         if death.has_come() && !std::mem::replace(&mut restarted, true) {
             node = Node::start_with(&disk, limits(), None, mode)?;
-            answer = add(&node, &worker, n).await;
+            answer = node.add(&worker, n).await;
         }
         assert_eq!(answer?, n * (n + 1) / 2, "call {n}, {mode:?}, death at {at:?}");
     }
@@ -87,7 +77,7 @@ async fn run(shared: &Disk, mode: CheckpointMode, at: (u64, Moment)) -> Result<b
 async fn check(disk: &Disk, worker: &WorkerId, at: (u64, Moment)) -> Result<(), Failure> {
     let node = Node::start_with(disk, Limits::default(), None, CheckpointMode::Off)?;
     for n in 1..=CALLS {
-        assert_eq!(add(&node, worker, n).await?, n * (n + 1) / 2, "again {n}, death at {at:?}");
+        assert_eq!(node.add(worker, n).await?, n * (n + 1) / 2, "again {n}, death at {at:?}");
     }
     let total = node.call(worker, "test:counter/api.{get}", &[], "total").await;
     assert_eq!(total.ok_or("the node died")??, json!(CALLS * (CALLS + 1) / 2), "{at:?}");
@@ -107,17 +97,7 @@ async fn check(disk: &Disk, worker: &WorkerId, at: (u64, Moment)) -> Result<(), 
 
 async fn every_write(mode: CheckpointMode, least: u64) -> Result<(), Failure> {
     let shared = Disk::new(Backend::Memory)?;
-    for at in 1..MOST {
-        let mut died = false;
-        for moment in [Moment::Before, Moment::After] {
-            died |= run(&shared, mode, (at, moment)).await?;
-        }
-        if !died {
-            assert!(at > least, "{} writes", at - 1);
-            return Ok(());
-        }
-    }
-    Err("the writes do not end".into())
+    at_every_write(least, async |at| run(&shared, mode, at).await).await
 }
 
 /// Of three bases each: results, where they are, the base, the trim; of two the removal of another.
@@ -140,12 +120,12 @@ async fn a_worker_whose_base_is_lost_is_refused_and_can_be_deleted() -> Result<(
     let node = Node::start_with(&disk, limits(), None, CheckpointMode::On)?;
     let id = node.upload("counter").await?;
     let (worker, other) = (WorkerId::new(id, "w"), WorkerId::new(id, "other"));
-    let (never, _) = Death::over(&disk, (MOST, Moment::Before));
+    let (never, _) = Death::over(&disk, (u64::MAX, Moment::Before));
     for n in 1..=4 {
-        add(&node, &worker, n).await?;
+        node.add(&worker, n).await?;
         settle(&disk, &worker, &never).await?;
     }
-    add(&node, &other, 1).await?;
+    node.add(&other, 1).await?;
     node.end().await;
     let (_, objects) = disk.keys_and_objects();
     objects.delete_prefix(&format!("bases/{id}/")).await?;
@@ -159,9 +139,9 @@ async fn a_worker_whose_base_is_lost_is_refused_and_can_be_deleted() -> Result<(
     let shown = node.workers().list(id, None, None, 10, true).await?.workers;
     let shown: Vec<_> = shown.into_iter().map(|found| found.worker_id).collect();
     assert_eq!(shown, std::slice::from_ref(&other), "it hides no others");
-    assert_eq!(add(&node, &other, 1).await?, 1);
+    assert_eq!(node.add(&other, 1).await?, 1);
     node.workers().delete(worker.clone()).await?;
-    assert_eq!(add(&node, &worker, 1).await?, 1, "a new one begins anew");
+    assert_eq!(node.add(&worker, 1).await?, 1, "a new one begins anew");
     node.end().await;
     Ok(())
 }

@@ -2,23 +2,13 @@
 //! older ones), before or after it is written, loses nothing: started again, it gives the same
 //! answers, to new requests and to repeated ones.
 
-use emet_crash::{Backend, Death, Disk, Failure, Limits, Moment, Node};
+use emet_crash::{Backend, Death, Disk, Failure, Limits, Moment, Node, at_every_write};
 use emet_model::WorkerId;
 use emet_runtime::checkpoint::CheckpointMode;
 use serde_json::json;
 
 /// Calls, each with a checkpoint after it.
 const CALLS: u64 = 6;
-/// More writes than they can give.
-const MOST: u64 = 200;
-
-async fn add(node: &Node, worker: &WorkerId, n: u64) -> Result<u64, Failure> {
-    let answer = node
-        .call(worker, "test:counter/api.{add}", &[json!(n)], &format!("key-{n}"))
-        .await
-        .ok_or("the node died")??;
-    answer.as_u64().ok_or_else(|| format!("{answer} is no number").into())
-}
 
 /// Runs the calls on stores that die at a write; whether they did.
 async fn run(shared: &Disk, at: (u64, Moment)) -> Result<bool, Failure> {
@@ -26,24 +16,24 @@ async fn run(shared: &Disk, at: (u64, Moment)) -> Result<bool, Failure> {
     let node = Node::start_with(&disk, Limits::default(), None, CheckpointMode::Always)?;
     let id = node.upload("counter").await?;
     // Compiling the component writes, too.
-    add(&node, &WorkerId::new(id, "other"), 1).await?;
+    node.add(&WorkerId::new(id, "other"), 1).await?;
     node.end().await;
     let worker = WorkerId::new(id, "w");
     let (death, dying) = Death::over(&disk, at);
     let mut node = Node::start_with(&dying, Limits::default(), None, CheckpointMode::Always)?;
     let mut restarted = false;
     for n in 1..=CALLS {
-        let mut answer = add(&node, &worker, n).await;
+        let mut answer = node.add(&worker, n).await;
         // Whoever gets no answer asks again; so does one who asks a node that died meanwhile.
         if death.has_come() && !std::mem::replace(&mut restarted, true) {
             node = Node::start_with(&disk, Limits::default(), None, CheckpointMode::Always)?;
-            answer = add(&node, &worker, n).await;
+            answer = node.add(&worker, n).await;
         }
         assert_eq!(answer?, n * (n + 1) / 2, "call {n}, death at {at:?}");
     }
     node = Node::start_with(&disk, Limits::default(), None, CheckpointMode::On)?;
     for n in 1..=CALLS {
-        assert_eq!(add(&node, &worker, n).await?, n * (n + 1) / 2, "again {n}, death at {at:?}");
+        assert_eq!(node.add(&worker, n).await?, n * (n + 1) / 2, "again {n}, death at {at:?}");
     }
     let total = node.call(&worker, "test:counter/api.{get}", &[], "total").await;
     assert_eq!(total.ok_or("the node died")??, json!(CALLS * (CALLS + 1) / 2), "{at:?}");
@@ -54,16 +44,6 @@ async fn run(shared: &Disk, at: (u64, Moment)) -> Result<bool, Failure> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_dies_at_any_write_of_a_checkpoint_loses_nothing() -> Result<(), Failure> {
     let shared = Disk::new(Backend::Memory)?;
-    for at in 1..MOST {
-        let mut died = false;
-        for moment in [Moment::Before, Moment::After] {
-            died |= run(&shared, (at, moment)).await?;
-        }
-        if !died {
-            // Results and a checkpoint for each call, and the removal of an older one for most.
-            assert!(at > 2 * CALLS, "{} writes", at - 1);
-            return Ok(());
-        }
-    }
-    Err("the writes do not end".into())
+    // Results and a checkpoint for each call, and the removal of an older one for most.
+    at_every_write(2 * CALLS, async |at| run(&shared, at).await).await
 }

@@ -10,6 +10,7 @@ use super::format::{
 use super::handles::GuestTypes;
 use crate::{Instance, WorkerCtx};
 use bytes::Bytes;
+use emet_model::{Component, OplogIndex, WorkerId};
 use emet_oplog::PersistenceLevel;
 use sha2::{Digest, Sha256};
 
@@ -131,15 +132,26 @@ impl WorkerCtx {
 }
 
 impl Capture {
-    /// Checksum of the fresh instance that the state is told against.
-    pub fn fresh(&self) -> u32 {
-        self.fresh
-    }
-
-    /// Whether the worker has a fresh instance of its own, since its initialisation deals with the
-    /// host.
-    pub fn has_own_fresh(&self) -> bool {
-        self.own_fresh
+    /// What the stored form depends on, but for the hash of the entry at the index, which is in the
+    /// log only when it is durable.
+    pub fn binding(
+        &self,
+        worker: &WorkerId,
+        component: &Component,
+        engine: String,
+        index: OplogIndex,
+    ) -> Binding {
+        Binding {
+            component: worker.component_id.to_string(),
+            worker: worker.worker_name.clone(),
+            version: component.versioned_component_id.version,
+            digest: component.wasm_digest.clone(),
+            engine,
+            index,
+            entry: Vec::new(),
+            fresh: self.fresh,
+            own_fresh: self.own_fresh,
+        }
     }
 
     /// Encodes a checkpoint of the state, with the folded state (`emet_oplog::summary`) up to the

@@ -112,6 +112,15 @@ impl Logs {
         self.fold(worker, fold, OplogIndex::MAX).await
     }
 
+    /// The base of a log, for its owner, who knows that it begins at this index.
+    pub async fn base_at(
+        &self,
+        worker: &WorkerId,
+        first: OplogIndex,
+    ) -> Result<Checkpoint, WorkerError> {
+        self.bases.at(worker, first).await.map_err(|reason| base_failure(first, &reason))
+    }
+
     /// Index of the first entry of a log; 1 if it has none.
     pub async fn first(&self, worker: &WorkerId) -> Result<OplogIndex, WorkerError> {
         let read = self.store.read(&log_key(worker), 1, 1).await.map_err(|e| log_failure(&e))?;

@@ -5,7 +5,6 @@ use crate::retention::dropped;
 use emet_api::RevertTarget;
 use emet_model::{IdempotencyKey, OplogIndex, WorkerError};
 use emet_oplog::{EntryKind, QueuedWork, Regions, WorkerState};
-use emet_runtime::log::base_failure;
 use std::collections::HashMap;
 
 /// Entries read at a time.
@@ -106,8 +105,7 @@ impl Actor {
         if first == 1 {
             return Ok(HashMap::new());
         }
-        let base = self.shared.logs.bases().at(&self.writer.worker, first).await;
-        let base = base.map_err(|reason| base_failure(first, &reason))?;
+        let base = self.shared.logs.base_at(&self.writer.worker, first).await?;
         let pending = base.state.pending.into_iter().filter_map(|pending| match pending.work {
             QueuedWork::Invocation(invocation) => Some((invocation.key, pending.index)),
             QueuedWork::ManualUpdate(_) => None,

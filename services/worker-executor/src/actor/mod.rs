@@ -21,8 +21,8 @@ use crate::retention::Dropping;
 use emet_api::Verification;
 use emet_engine::{Next, next};
 use emet_model::{
-    ComponentType, ComponentVersion, IdempotencyKey, OplogIndex, VersionedComponentId, WorkerError,
-    WorkerStatus,
+    Component, ComponentType, ComponentVersion, IdempotencyKey, OplogIndex, VersionedComponentId,
+    WorkerError, WorkerStatus,
 };
 use emet_oplog::{EntryKind, Invocation, QueuedWork, WorkerState};
 use emet_runtime::UnderWay;
@@ -124,8 +124,10 @@ impl Actor {
     }
 
     pub(crate) async fn run(mut self) {
-        self.ephemeral = self.component_type().await == ComponentType::Ephemeral;
-        self.history = self.retention().await;
+        if let Some(component) = self.component().await {
+            self.ephemeral = component.component_type == ComponentType::Ephemeral;
+            self.history = self.retention(&component).await;
+        }
         if self.writer.with_state(WorkerState::awaits_calls) {
             // Its calls were lost with the node that it was on: it makes them again.
             self.writer.add(EntryKind::Resume);
@@ -150,23 +152,26 @@ impl Actor {
         }
     }
 
-    /// The type of the worker's present version; where it cannot be found out, loading the worker
+    /// The worker's present component version; where it cannot be found out, loading the worker
     /// fails with the reason.
-    async fn component_type(&mut self) -> ComponentType {
+    async fn component(&mut self) -> Option<Arc<Component>> {
         let version = self.writer.with_state(|s| s.version);
         let id = VersionedComponentId { component_id: self.writer.worker.component_id, version };
-        self.shared.component(id).await.map(|c| c.component_type).unwrap_or_default()
+        self.shared.component(id).await.ok()
+    }
+
+    /// The type of that version.
+    async fn component_type(&mut self) -> ComponentType {
+        self.component().await.map(|c| c.component_type).unwrap_or_default()
     }
 
     /// What holds for the worker's history; where that cannot be found out, it stays.
-    async fn retention(&mut self) -> Option<Dropping> {
+    async fn retention(&mut self, component: &Component) -> Option<Dropping> {
         if self.ephemeral || self.checkpoints.are_off() {
             return None;
         }
-        let (version, last) = self.writer.with_state(|s| (s.version, s.index));
-        let id = VersionedComponentId { component_id: self.writer.worker.component_id, version };
-        let mut history = self.shared.retention.of(&*self.shared.component(id).await.ok()?)?;
-        if history.concerns(last) {
+        let mut history = self.shared.retention.of(component)?;
+        if history.concerns(self.writer.last_index()) {
             history.begins_at(self.writer.first_index().await.ok()?);
         }
         Some(history)
