@@ -60,6 +60,8 @@ pub struct Invocation {
     pub parameters: InvokeParameters,
     /// Key of the invocation; a random one where the caller gave none.
     pub idempotency_key: Option<IdempotencyKey>,
+    /// Whether that key was made for this attempt, so that nothing can have been done with it yet.
+    pub key_is_new: bool,
     /// `traceparent` and `tracestate` of the caller.
     pub trace: Vec<(String, String)>,
     /// Set for calls by workers.

@@ -13,17 +13,36 @@ use emet_model::{
 };
 use emet_values::TypedValue;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 
 /// Longest time that an executor may take to say what it has in memory, for an enumeration.
 const LIVE: Duration = Duration::from_secs(2);
 
-/// Gives the worker its name and the invocation its key, so that every attempt means the same.
-fn settle(target: &mut Target, invocation: &mut Invocation) -> WorkerId {
-    let name = target.worker_name.get_or_insert_with(|| Uuid::new_v4().to_string());
-    invocation.idempotency_key.get_or_insert_with(IdempotencyKey::random);
-    WorkerId::new(target.component_id, name.clone())
+/// An invocation with its worker's name and its key, so that every attempt means the same.
+struct Attempts {
+    worker: WorkerId,
+    target: Target,
+    invocation: Invocation,
+    /// Whether the next attempt is the first one of a key that was made here.
+    key_is_new: AtomicBool,
+}
+
+impl Attempts {
+    fn new(mut target: Target, mut invocation: Invocation) -> Self {
+        let name = target.worker_name.get_or_insert_with(|| Uuid::new_v4().to_string());
+        let worker = WorkerId::new(target.component_id, name.clone());
+        let key_is_new = AtomicBool::new(invocation.idempotency_key.is_none());
+        invocation.idempotency_key.get_or_insert_with(IdempotencyKey::random);
+        Self { worker, target, invocation, key_is_new }
+    }
+
+    fn next(&self) -> (Target, Invocation) {
+        let mut invocation = self.invocation.clone();
+        invocation.key_is_new = self.key_is_new.swap(false, Ordering::Relaxed);
+        (self.target.clone(), invocation)
+    }
 }
 
 #[async_trait]
@@ -43,25 +62,21 @@ impl Workers for RoutedWorkers {
 
     async fn invoke_and_await(
         &self,
-        mut target: Target,
-        mut invocation: Invocation,
+        target: Target,
+        invocation: Invocation,
     ) -> Result<TypedValue, WorkerError> {
-        let worker = settle(&mut target, &mut invocation);
-        self.route(&worker, Repeat::Yes, |w| {
-            let (target, invocation) = (target.clone(), invocation.clone());
+        let attempts = Attempts::new(target, invocation);
+        self.route(&attempts.worker, Repeat::Yes, |w| {
+            let (target, invocation) = attempts.next();
             async move { w.invoke_and_await(target, invocation).await }
         })
         .await
     }
 
-    async fn invoke(
-        &self,
-        mut target: Target,
-        mut invocation: Invocation,
-    ) -> Result<(), WorkerError> {
-        let worker = settle(&mut target, &mut invocation);
-        self.route(&worker, Repeat::Yes, |w| {
-            let (target, invocation) = (target.clone(), invocation.clone());
+    async fn invoke(&self, target: Target, invocation: Invocation) -> Result<(), WorkerError> {
+        let attempts = Attempts::new(target, invocation);
+        self.route(&attempts.worker, Repeat::Yes, |w| {
+            let (target, invocation) = attempts.next();
             async move { w.invoke(target, invocation).await }
         })
         .await
@@ -166,13 +181,13 @@ impl Workers for RoutedWorkers {
     /// Repeatable: the timer's number is derived from the invocation's key.
     async fn schedule(
         &self,
-        mut target: Target,
-        mut invocation: Invocation,
+        target: Target,
+        invocation: Invocation,
         at: Timestamp,
     ) -> Result<String, WorkerError> {
-        let worker = settle(&mut target, &mut invocation);
-        self.route(&worker, Repeat::Yes, |w| {
-            let (target, invocation) = (target.clone(), invocation.clone());
+        let attempts = Attempts::new(target, invocation);
+        self.route(&attempts.worker, Repeat::Yes, |w| {
+            let (target, invocation) = attempts.next();
             async move { w.schedule(target, invocation, at).await }
         })
         .await

@@ -36,6 +36,11 @@ impl WorkerFiles {
         &self.dir
     }
 
+    /// The directory, if it was used.
+    pub(crate) fn used(&self) -> Option<&Path> {
+        self.made.get().map(|()| self.dir.as_path())
+    }
+
     /// The place of an absolute path of the worker; none for a path that leaves the directory.
     pub fn resolve(&self, path: &str) -> Option<PathBuf> {
         let mut out = self.path().to_owned();
@@ -54,7 +59,8 @@ impl WorkerFiles {
 
     /// Removes what is in the directory; it stays itself, since guests hold it open.
     pub fn clear(&self) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(self.path())? {
+        let Some(dir) = self.used() else { return Ok(()) };
+        for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             match entry.file_type()?.is_dir() {
                 true => std::fs::remove_dir_all(entry.path())?,

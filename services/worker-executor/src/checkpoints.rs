@@ -28,8 +28,12 @@ const RUN: Duration = Duration::from_millis(500);
 const LEAVING_ENTRIES: OplogIndex = 32;
 /// As [`RUN`], of a worker that leaves memory.
 const LEAVING_RUN: Duration = Duration::from_millis(50);
-/// Reading and compressing the state take at most one part in so many of a worker's time.
+/// Checkpoints take at most one part in so many of the processor time that a worker takes.
 const SHARE: u32 = 50;
+/// Processor time of an invocation beside the guest's: at least this, wherever its log is.
+const INVOCATION: Duration = Duration::from_micros(100);
+/// Processor time of storing a checkpoint, which is not measured, as a part of it is spent elsewhere.
+const STORING: Duration = Duration::from_micros(500);
 /// Entries after which it is tried again where a worker could not be saved.
 const PAUSE: OplogIndex = 16;
 
@@ -45,20 +49,25 @@ pub(crate) struct Checkpoints {
     not_before: OplogIndex,
     /// What the last one has cost; the next one waits in proportion, unless the worker leaves memory.
     cost: Option<Cost>,
+    /// Jobs done since then.
+    jobs: u32,
 }
 
-/// Processor time of one checkpoint.
+/// Processor time of one checkpoint, or of the attempt to take it.
 struct Cost {
-    begun: Instant,
+    /// How long the guest had run then, as counted by the instance.
+    ran: Duration,
     reading: Duration,
     /// In microseconds, once it is known.
     compressing: Arc<AtomicU64>,
 }
 
 impl Cost {
-    fn is_paid_off(&self) -> bool {
+    /// Whether the worker has done enough since: the guest has run for so long, in so many jobs.
+    fn is_paid_off(&self, ran: Duration, jobs: u32) -> bool {
         let compressing = Duration::from_micros(self.compressing.load(Ordering::Relaxed));
-        self.begun.elapsed() >= (self.reading + compressing) * SHARE
+        let worked = ran.saturating_sub(self.ran) + INVOCATION * jobs;
+        worked >= (self.reading + compressing + STORING) * SHARE
     }
 }
 
@@ -76,7 +85,12 @@ struct Taken {
 
 impl Checkpoints {
     pub(crate) fn new(mode: CheckpointMode, store: CheckpointStore) -> Self {
-        Self { mode, store, saving: None, last: 0, not_before: 0, cost: None }
+        Self { mode, store, saving: None, last: 0, not_before: 0, cost: None, jobs: 0 }
+    }
+
+    /// Counts a job that was done.
+    pub(crate) fn worked(&mut self) {
+        self.jobs = self.jobs.saturating_add(1);
     }
 
     /// Whether the worker leaves memory after each checkpoint.
@@ -92,26 +106,29 @@ impl Checkpoints {
     /// Whether a checkpoint is to be taken of a worker that executes nothing, and whose guest has run
     /// for so long since the last one.
     pub(crate) fn is_due(&self, writer: &OplogWriter, ran: Duration, leaving: bool) -> bool {
-        let (index, quiet) = writer.with_state(|s| {
-            let idle = s.status() == WorkerStatus::Idle
-                && s.current.is_none()
-                && s.pending_updates.is_empty();
-            (s.index, idle && s.create.is_some())
-        });
+        let index = writer.last_index();
         let since = index.saturating_sub(self.last);
-        if !quiet || since == 0 || index < self.not_before {
-            return false;
-        }
-        let busy = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
-        match self.mode {
+        let wanted = match self.mode {
             CheckpointMode::Off => false,
             CheckpointMode::Always => true,
             CheckpointMode::On if leaving => since >= LEAVING_ENTRIES || ran >= LEAVING_RUN,
-            CheckpointMode::On => {
-                let paid_off = self.cost.as_ref().is_none_or(Cost::is_paid_off);
-                !busy && paid_off && (since >= ENTRIES || ran >= RUN)
-            }
-        }
+            CheckpointMode::On => (since >= ENTRIES || ran >= RUN) && self.is_affordable(ran),
+        };
+        wanted
+            && since > 0
+            && index >= self.not_before
+            && writer.with_state(|s| {
+                s.status() == WorkerStatus::Idle
+                    && s.current.is_none()
+                    && s.pending_updates.is_empty()
+                    && s.create.is_some()
+            })
+    }
+
+    /// Whether the last one is written, and worked off.
+    fn is_affordable(&self, ran: Duration) -> bool {
+        let busy = self.saving.as_ref().is_some_and(|saving| !saving.is_finished());
+        !busy && self.cost.as_ref().is_none_or(|cost| cost.is_paid_off(ran, self.jobs))
     }
 
     /// Takes a checkpoint; it is written in the background. False: none could be taken now. An
@@ -127,7 +144,8 @@ impl Checkpoints {
         let captured = loaded.instance.capture().await?;
         let (reading, compressing) = (begun.elapsed(), Arc::new(AtomicU64::new(0)));
         CHECKPOINT_SECONDS.record(reading);
-        self.cost = Some(Cost { begun, reading, compressing: compressing.clone() });
+        let ran = loaded.instance.ran();
+        (self.cost, self.jobs) = (Some(Cost { ran, reading, compressing: compressing.clone() }), 0);
         let capture = match captured {
             Captured::Taken(capture) => capture,
             Captured::NotNow(reason) => {
@@ -150,6 +168,7 @@ impl Checkpoints {
         // One that cannot be written is not tried over and over.
         (self.last, self.not_before) = (binding.index, binding.index + 1);
         loaded.instance.reset_ran();
+        self.cost.iter_mut().for_each(|cost| cost.ran = Duration::ZERO);
         let taken = Taken {
             writer: writer.clone(),
             store: self.store.clone(),

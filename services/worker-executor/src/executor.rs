@@ -325,6 +325,7 @@ impl Executor {
         reply_to: impl FnOnce(Reply<T>) -> ReplyTo,
     ) -> Result<(T, WorkerId), WorkerError> {
         let worker = Self::worker(target);
+        let key_is_new = invocation.key_is_new || invocation.idempotency_key.is_none();
         let key = invocation.idempotency_key.unwrap_or_else(IdempotencyKey::random);
         let caller = invocation.caller;
         let (function, parameters, trace) =
@@ -333,6 +334,7 @@ impl Executor {
         let arrival = |reply| {
             Command::Invoke(Arrival {
                 key,
+                key_is_new,
                 function,
                 parameters,
                 trace,

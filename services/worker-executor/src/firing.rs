@@ -127,6 +127,7 @@ impl Shared {
         let arrival = move |reply| {
             Command::Invoke(Arrival {
                 key,
+                key_is_new: false,
                 function,
                 parameters: InvokeParameters::Values(values),
                 trace,

@@ -157,6 +157,7 @@ impl Run {
             function: function.to_owned(),
             parameters: InvokeParameters::Values(parameters),
             idempotency_key: Some(IdempotencyKey(key.to_owned())),
+            key_is_new: false,
             trace: Vec::new(),
             caller: None,
         }

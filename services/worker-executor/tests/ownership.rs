@@ -103,6 +103,7 @@ impl Member {
             function: function.into(),
             parameters: InvokeParameters::Values(values),
             idempotency_key: Some(IdempotencyKey(key.into())),
+            key_is_new: false,
             trace: Vec::new(),
             caller: None,
         };

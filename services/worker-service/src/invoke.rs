@@ -83,6 +83,7 @@ fn invocation(
         function: query.required("function")?.to_owned(),
         parameters: parameters(body.params)?,
         idempotency_key: idempotency_key(headers)?,
+        key_is_new: false,
         trace: trace(headers),
         caller: None,
     })

@@ -277,6 +277,7 @@ fn invocation(function: &str, parameters: &[Value], key: &str) -> Invocation {
         function: function.to_owned(),
         parameters: InvokeParameters::Json(parameters.to_vec()),
         idempotency_key: Some(IdempotencyKey(key.to_owned())),
+        key_is_new: false,
         trace: Vec::new(),
         caller: None,
     }

@@ -112,7 +112,9 @@ pub(super) fn invocation(target: &Target, invocation: &Invocation) -> Parsed<wir
     let name = name.ok_or_else(|| {
         Status::internal("the worker's name has to be chosen before the call is sent")
     })?;
-    let key = invocation.idempotency_key.clone().unwrap_or_else(IdempotencyKey::random);
+    let given = invocation.idempotency_key.clone();
+    let key_is_new = invocation.key_is_new || given.is_none();
+    let key = given.unwrap_or_else(IdempotencyKey::random);
     let caller = invocation.caller.as_ref().map(|caller| wire::Caller {
         worker: Some(worker_to_wire(&caller.worker_id)),
         args: caller.args.clone(),
@@ -126,6 +128,7 @@ pub(super) fn invocation(target: &Target, invocation: &Invocation) -> Parsed<wir
         function: invocation.function.clone(),
         parameters: Some(parameters(&invocation.parameters)?),
         idempotency_key: key.0,
+        key_is_new,
         trace: pairs(invocation.trace.iter().map(|(n, v)| (n, v))),
         caller,
     })
@@ -145,6 +148,7 @@ pub(super) fn parse_invocation(wire: wire::InvokeRequest) -> Parsed<(Target, Inv
         function: wire.function,
         parameters: parse_parameters(required(wire.parameters, "parameters")?)?,
         idempotency_key: Some(IdempotencyKey(wire.idempotency_key)),
+        key_is_new: wire.key_is_new,
         trace: parse_pairs(wire.trace),
         caller,
     };
@@ -185,6 +189,7 @@ mod tests {
                 function: "a:b/c.{d}".into(),
                 parameters,
                 idempotency_key: Some(IdempotencyKey("k".into())),
+                key_is_new: true,
                 trace: vec![("traceparent".into(), "00".into())],
                 caller: Some(Caller {
                     worker_id: WorkerId::new(ComponentId(Uuid::from_u128(2)), "caller"),

@@ -111,7 +111,8 @@ impl Instance {
 
     fn files(&self) -> Result<Vec<Node>, String> {
         let ctx = self.ctx_ref();
-        files::read(ctx.files.path(), &ctx.read_only, &self.prepared.metadata.files)
+        let Some(dir) = ctx.files.used() else { return Ok(Vec::new()) };
+        files::read(dir, &ctx.read_only, &self.prepared.metadata.files)
     }
 }
 

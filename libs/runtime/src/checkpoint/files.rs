@@ -165,12 +165,13 @@ fn set_times(root: &Path, node: &Node) -> Result<(), String> {
 }
 
 /// In what two directories differ. Times are left out: replay makes those anew that nobody asked for.
+/// So is the directory itself: it is made at the first use, which can be somebody's look into it.
 pub(super) fn differences(a: &[Node], b: &[Node]) -> Vec<String> {
     let plain = |node: &Node| (node.path.clone(), node.mode, node.kind.clone());
     let only = |from: &[Node], other: &[Node]| -> Vec<String> {
         let other: Vec<_> = other.iter().map(plain).collect();
         from.iter()
-            .filter(|node| !other.contains(&plain(node)))
+            .filter(|node| !node.path.is_empty() && !other.contains(&plain(node)))
             .map(|node| format!("the file {:?} differs", node.path))
             .collect()
     };

@@ -10,6 +10,7 @@
 use super::access::Access;
 use super::format::{Memory, Origin};
 use super::image::compare;
+use super::written::Written;
 use crate::Instance;
 use emet_checkpoint::{PAGE, Part, Plan};
 use std::sync::Arc;
@@ -166,7 +167,8 @@ impl Access<'_> {
         let show = |start, bytes: &[u8]| {
             hasher.update(bytes);
             match first {
-                Some(first) => compare(first, start, bytes, &mut runs),
+                // Another initialisation may have written other pages than this one.
+                Some(first) => compare(first, start, bytes, &Written::unknown(), &mut runs),
                 None => whole.extend_from_slice(bytes),
             }
         };

@@ -93,7 +93,8 @@ impl WorkerCtx {
 
     /// Whether a descriptor is the worker's directory, as every guest gets it.
     fn is_root(&mut self, place: u32) -> bool {
-        let root = std::fs::metadata(self.files.path());
+        let Some(root) = self.files.used() else { return false };
+        let root = std::fs::metadata(root);
         let Ok(Descriptor::Dir(dir)) = self.table.get(&Resource::<Descriptor>::new_borrow(place))
         else {
             return false;

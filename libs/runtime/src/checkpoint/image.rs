@@ -3,6 +3,7 @@
 use super::access::Access;
 use super::format::{Memory, PartState, Run};
 use super::fresh::{Fresh, FreshMemory};
+use super::written::Written;
 use emet_checkpoint::{PAGE, Part, Plan};
 use wasmtime::component::WasmList;
 
@@ -19,13 +20,22 @@ const ZERO: [u8; PAGE] = [0; PAGE];
 pub(super) type Image = (Vec<Memory>, Vec<u64>);
 
 /// Collects the pages of a memory, from an offset on, that differ from the fresh one; what lies
-/// beyond the end of the fresh one is compared with zeroes.
-pub(super) fn compare(fresh: &FreshMemory, offset: u32, bytes: &[u8], runs: &mut Vec<Run>) {
+/// beyond the end of the fresh one is compared with zeroes. Pages that were not written are not even
+/// looked at: that would bring them into memory.
+pub(super) fn compare(
+    fresh: &FreshMemory,
+    offset: u32,
+    bytes: &[u8],
+    written: &Written,
+    runs: &mut Vec<Run>,
+) {
     let mut at = offset;
-    for page in bytes.chunks(PAGE) {
+    for (number, page) in bytes.chunks(PAGE).enumerate() {
+        let may_differ = written.may_be(number);
         let before =
             fresh.page(at, page.len()).unwrap_or_else(|| ZERO.get(..page.len()).unwrap_or(&ZERO));
-        if page != before {
+        debug_assert!(may_differ || page == before, "page {at} was written unseen");
+        if may_differ && page != before {
             match runs
                 .last_mut()
                 .filter(|run| u64::from(run.start) + run.bytes.len() as u64 == u64::from(at))
@@ -73,7 +83,9 @@ impl Access<'_> {
             for (memory, fresh) in (0..part.memories).zip(&fresh.memories) {
                 let mut runs = Vec::new();
                 let pages = access
-                    .show_memory(memory, |start, bytes| compare(fresh, start, bytes, &mut runs))
+                    .show_memory(memory, |start, bytes| {
+                        compare(fresh, start, bytes, &Written::of(bytes), &mut runs);
+                    })
                     .await?;
                 total = total.saturating_add(runs.iter().map(|run| run.bytes.len()).sum());
                 if total > MAX_CHANGED {
@@ -155,8 +167,9 @@ mod tests {
         now[5] = 8;
         now[17 * PAGE + 1] = 9;
         let mut runs = vec![];
-        compare(&fresh, 0, &now[..2 * PAGE], &mut runs);
-        compare(&fresh, 2 * PAGE as u32, &now[2 * PAGE..], &mut runs);
+        compare(&fresh, 0, &now[..2 * PAGE], &Written::unknown(), &mut runs);
+        let rest = &now[2 * PAGE..];
+        compare(&fresh, 2 * PAGE as u32, rest, &Written::unknown(), &mut runs);
         let places: Vec<(u32, usize)> =
             runs.iter().map(|run| (run.start, run.bytes.len())).collect();
         assert_eq!(places, [(0, PAGE), (17 * PAGE as u32, PAGE)]);

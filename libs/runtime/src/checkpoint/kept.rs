@@ -1,7 +1,7 @@
 //! Results whose entries were dropped. The place of a result is found as before
 //! ([`CheckpointStore::result`]); what the entries there held is in a record of its own.
 
-use super::store::{BATCH, CheckpointStore, failed, result_key};
+use super::store::{BATCH, CheckpointStore, ResultKeys, failed};
 use bytes::Bytes;
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
 use emet_oplog::{Entry, codec};
@@ -41,11 +41,12 @@ impl CheckpointStore {
         created_at: Timestamp,
         results: Vec<(IdempotencyKey, KeptResult)>,
     ) -> Result<(), WorkerError> {
+        let keys = ResultKeys::new(worker, created_at);
         for chunk in results.chunks(BATCH) {
             let batch = chunk.iter().fold(Batch::new(), |batch, (key, kept)| {
                 let (function, entry) = (kept.function.clone(), codec::encode(&kept.entry));
                 let stored = Stored { function, entry, index: kept.index }.encode_to_vec();
-                batch.put(KEPT, result_key(worker, created_at, key), stored)
+                batch.put(KEPT, keys.of(key), stored)
             });
             self.kv.apply(batch).await.map_err(failed)?;
         }
@@ -59,8 +60,8 @@ impl CheckpointStore {
         created_at: Timestamp,
         key: &IdempotencyKey,
     ) -> Result<Option<KeptResult>, WorkerError> {
-        let found =
-            self.kv.get(KEPT, &result_key(worker, created_at, key)).await.map_err(failed)?;
+        let at = ResultKeys::new(worker, created_at).of(key);
+        let found = self.kv.get(KEPT, &at).await.map_err(failed)?;
         let Some(found) = found else { return Ok(None) };
         let Stored { function, entry, index } = Stored::decode(found).map_err(failed)?;
         Ok(Some(KeptResult { function, index, entry: codec::decode(entry).map_err(failed)? }))

@@ -21,6 +21,7 @@ mod image;
 mod kept;
 mod restore;
 mod store;
+mod written;
 
 pub use bases::{Bases, rewriting_tag};
 pub use capture::{Capture, Captured};

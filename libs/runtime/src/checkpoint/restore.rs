@@ -49,6 +49,10 @@ impl Instance {
         if self.fresh.as_ref().is_ok_and(|fresh| fresh.own) {
             self.ctx().files.clear()?;
         }
+        // To make a directory costs as much as all the rest, and most workers use none.
+        if body.files.is_empty() {
+            return Ok(());
+        }
         let (initial, root) = (&prepared.metadata.files, self.ctx_ref().files.path());
         let written = files::write(root, &body.files, initial, node.blobs.as_ref()).await;
         self.ctx().read_only = written.map_err(wasmtime::Error::msg)?;

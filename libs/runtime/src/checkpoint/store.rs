@@ -1,13 +1,14 @@
 //! Where checkpoints are kept, and the results that a folded state leaves out.
 //!
-//! A checkpoint is an object `checkpoints/<component>/<SHA-256 of the name>/<index>`. Results are
-//! key-value records, so that one is found without reading the others: the state of a worker with a
-//! million results stays small. They are stored before the checkpoint that relies on them.
+//! A checkpoint is an object `checkpoints/<component>/<SHA-256 of the name>/<index>`. Which ones a worker
+//! has is a key-value record: to list objects takes longer than to read one. Results are key-value
+//! records, so that one is found without reading the others: the state of a worker with a million
+//! results stays small. They are stored before the checkpoint that relies on them.
 
 use super::format::Checkpoint;
 use super::kept::KEPT;
 use crate::log::{OplogWriter, log_failure, log_key};
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use emet_model::{IdempotencyKey, OplogIndex, Timestamp, WorkerError, WorkerId};
 use emet_oplog::{Finished, Outcome, Regions, WorkerState};
 use emet_storage::{Batch, BlobStore, KvStore, LogStore};
@@ -18,8 +19,6 @@ use std::sync::Arc;
 const RESULTS: &str = "checkpoint-results";
 /// Checkpoints of a worker that are kept.
 const KEEP: usize = 2;
-/// Most checkpoints of a worker that are looked at: more are never there but after a crash.
-const LISTED: usize = 64;
 /// Results written or removed at a time.
 pub(super) const BATCH: usize = 1000;
 
@@ -53,7 +52,7 @@ pub fn entry_hash(record: &[u8]) -> Vec<u8> {
     Sha256::digest(record).to_vec()
 }
 
-/// All results of a worker start with this.
+/// All results of a worker start with this; the record of its checkpoints has just this for a key.
 fn results_prefix(worker: &WorkerId) -> Vec<u8> {
     [
         worker.component_id.0.as_bytes().as_slice(),
@@ -62,19 +61,18 @@ fn results_prefix(worker: &WorkerId) -> Vec<u8> {
     .concat()
 }
 
-/// A worker that was deleted and made again has other results: the time of its creation is part of
-/// their key.
-pub(super) fn result_key(
-    worker: &WorkerId,
-    created_at: Timestamp,
-    key: &IdempotencyKey,
-) -> Vec<u8> {
-    [
-        results_prefix(worker).as_slice(),
-        &created_at.0.to_be_bytes(),
-        Sha256::digest(key.0.as_bytes()).as_slice(),
-    ]
-    .concat()
+/// The keys of a worker's results. One that was deleted and made again has other results: the time of
+/// its creation is part of them.
+pub(super) struct ResultKeys(Vec<u8>);
+
+impl ResultKeys {
+    pub(super) fn new(worker: &WorkerId, created_at: Timestamp) -> Self {
+        Self([results_prefix(worker).as_slice(), &created_at.0.to_be_bytes()].concat())
+    }
+
+    pub(super) fn of(&self, key: &IdempotencyKey) -> Vec<u8> {
+        [self.0.as_slice(), Sha256::digest(key.0.as_bytes()).as_slice()].concat()
+    }
 }
 
 fn encode(finished: Finished) -> Bytes {
@@ -83,7 +81,11 @@ fn encode(finished: Finished) -> Bytes {
         Outcome::Failed(index) => (1, index),
         Outcome::Exited(index) => (2, index),
     };
-    [&[tag][..], &index.to_be_bytes(), &finished.start.to_be_bytes()].concat().into()
+    let mut record = Vec::with_capacity(17);
+    record.put_u8(tag);
+    record.put_u64(index);
+    record.put_u64(finished.start);
+    record.into()
 }
 
 fn decode(record: &[u8]) -> Option<Finished> {
@@ -109,32 +111,32 @@ impl CheckpointStore {
     /// The newest checkpoint, up to an index, that can be read and was taken of this log. Whatever
     /// is wrong with one, another or none is used.
     pub async fn newest(&self, worker: &WorkerId, up_to: OplogIndex) -> Option<Checkpoint> {
-        let listed = self.blobs.list(&prefix(worker), None, LISTED).await;
-        let mut keys: Vec<String> =
-            listed.unwrap_or_default().into_iter().map(|(key, _)| key).collect();
-        while let Some(key) = keys.pop() {
-            match self.read(worker, &key, up_to).await {
+        let held = self.held(worker).await.unwrap_or_default();
+        for index in held.into_iter().filter(|index| *index <= up_to) {
+            match self.read(worker, index).await {
                 Ok(checkpoint) => return Some(checkpoint),
-                Err(reason) => tracing::info!(%worker, %key, %reason, "a checkpoint is left aside"),
+                Err(reason) => {
+                    tracing::info!(%worker, index, %reason, "a checkpoint is left aside")
+                }
             }
         }
         None
     }
 
-    async fn read(
-        &self,
-        worker: &WorkerId,
-        key: &str,
-        up_to: OplogIndex,
-    ) -> Result<Checkpoint, String> {
-        let bytes = self.blobs.get(key).await.map_err(|e| e.to_string())?.ok_or("it is gone")?;
+    /// Indexes of the checkpoints that a worker may have, the last one written first.
+    async fn held(&self, worker: &WorkerId) -> Result<Vec<OplogIndex>, WorkerError> {
+        let record = self.kv.get(RESULTS, &results_prefix(worker)).await.map_err(failed)?;
+        let (indexes, _) = record.as_deref().unwrap_or_default().as_chunks();
+        Ok(indexes.iter().map(|index| OplogIndex::from_be_bytes(*index)).collect())
+    }
+
+    async fn read(&self, worker: &WorkerId, index: OplogIndex) -> Result<Checkpoint, String> {
+        let object = self.blobs.get(&object_key(worker, index)).await;
+        let bytes = object.map_err(|e| e.to_string())?.ok_or("it is gone")?;
         let checkpoint = Checkpoint::open(&bytes)?;
         let binding = &checkpoint.binding;
-        if !binding.is_of(worker) {
-            return Err("it is of another worker".into());
-        }
-        if binding.index > up_to {
-            return Err("it is of entries that are not to be used".into());
+        if !binding.is_of(worker) || binding.index != index {
+            return Err("it is of another worker or index".into());
         }
         let entry =
             self.log.read(&log_key(worker), binding.index, 1).await.map_err(|e| e.to_string())?;
@@ -149,19 +151,24 @@ impl CheckpointStore {
         }
     }
 
-    /// Keeps a checkpoint and removes older ones but for the last few.
+    /// Keeps a checkpoint and removes older ones but for the last few. The record has all that there
+    /// are at any moment, so that a crash leaves none that nobody removes.
     pub async fn save(
         &self,
         worker: &WorkerId,
         index: OplogIndex,
         checkpoint: Bytes,
     ) -> Result<(), WorkerError> {
-        self.blobs.put(&object_key(worker, index), checkpoint).await.map_err(failed)?;
-        let listed = self.blobs.list(&prefix(worker), None, LISTED).await.map_err(failed)?;
-        for (key, _) in listed.iter().rev().skip(KEEP) {
-            self.blobs.delete(key).await.map_err(failed)?;
+        let mut held = self.held(worker).await?;
+        held.retain(|other| *other != index);
+        for old in held.iter().skip(KEEP - 1) {
+            self.blobs.delete(&object_key(worker, *old)).await.map_err(failed)?;
         }
-        Ok(())
+        let indexes = std::iter::once(&index).chain(held.iter().take(KEEP - 1));
+        let record: Vec<u8> = indexes.flat_map(|index| index.to_be_bytes()).collect();
+        let batch = Batch::new().put(RESULTS, results_prefix(worker), record);
+        self.kv.apply(batch).await.map_err(failed)?;
+        self.blobs.put(&object_key(worker, index), checkpoint).await.map_err(failed)
     }
 
     /// Stores results; to be durable before a checkpoint that relies on them.
@@ -171,9 +178,10 @@ impl CheckpointStore {
         created_at: Timestamp,
         results: &[(IdempotencyKey, Finished)],
     ) -> Result<(), WorkerError> {
+        let keys = ResultKeys::new(worker, created_at);
         for chunk in results.chunks(BATCH) {
             let batch = chunk.iter().fold(Batch::new(), |batch, (key, finished)| {
-                batch.put(RESULTS, result_key(worker, created_at, key), encode(*finished))
+                batch.put(RESULTS, keys.of(key), encode(*finished))
             });
             self.kv.apply(batch).await.map_err(failed)?;
         }
@@ -191,22 +199,19 @@ impl CheckpointStore {
         if state.stored == 0 {
             return Ok(None);
         }
-        let found = self
-            .kv
-            .get(RESULTS, &result_key(worker, state.created_at, key))
-            .await
-            .map_err(failed)?;
+        let at = ResultKeys::new(worker, state.created_at).of(key);
+        let found = self.kv.get(RESULTS, &at).await.map_err(failed)?;
         let finished = found.and_then(|record| decode(&record));
         let counts = |index| index <= state.stored && !state.deleted.contains(index);
         Ok(finished.filter(|finished| counts(finished.outcome.index())))
     }
 
-    /// Removes the checkpoints of a worker.
+    /// Removes the checkpoints of a worker; their record goes with the results.
     pub async fn delete(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         self.blobs.delete_prefix(&prefix(worker)).await.map_err(failed)
     }
 
-    /// Removes the results of a worker whose log is gone.
+    /// Removes the results, and the record of the checkpoints, of a worker whose log is gone.
     pub async fn delete_results(&self, worker: &WorkerId) -> Result<(), WorkerError> {
         self.delete_in(RESULTS, worker).await?;
         self.delete_in(KEPT, worker).await

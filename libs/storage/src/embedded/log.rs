@@ -10,6 +10,9 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
+/// Reads of so many records are mostly answered from memory: not worth a change of thread.
+const FEW: usize = 4;
+
 /// Logs in an [`super::Embedded`] store.
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
@@ -45,6 +48,9 @@ impl LogStore for EmbeddedLog {
     }
 
     async fn read(&self, key: &LogKey, from: u64, max: usize) -> Result<Vec<Record>, LogError> {
+        if max <= FEW {
+            return read::records(&self.shared.tables, key, from, max);
+        }
         let key = key.clone();
         self.blocking(move |tables| read::records(tables, &key, from, max)).await
     }

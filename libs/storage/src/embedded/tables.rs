@@ -53,7 +53,7 @@ impl Tables {
         let tables = Self {
             records: open("records", 16 * MIB)?,
             heads: open("heads", 8 * MIB)?,
-            kv: open("kv", 4 * MIB)?,
+            kv: open("kv", 16 * MIB)?,
             db: db.clone(),
         };
         tables.check_format(path)?;

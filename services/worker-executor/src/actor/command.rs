@@ -14,6 +14,8 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, WorkerError>>;
 /// An invocation that arrives.
 pub(crate) struct Arrival {
     pub(crate) key: IdempotencyKey,
+    /// Whether nothing can have been done with the key yet.
+    pub(crate) key_is_new: bool,
     pub(crate) function: String,
     pub(crate) parameters: InvokeParameters,
     pub(crate) trace: Vec<(String, String)>,

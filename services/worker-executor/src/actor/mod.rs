@@ -355,6 +355,7 @@ impl Actor {
                     self.loaded = loaded.filter(|_| !(self.ephemeral && calling));
                     self.visible.loaded.store(self.loaded.is_some(), Ordering::SeqCst);
                     self.after(ended, saving).await;
+                    self.checkpoints.worked();
                     self.checkpoint(false).await;
                     return;
                 }

@@ -66,8 +66,8 @@ impl Actor {
     }
 
     async fn arrive(&mut self, arrival: Arrival, running: bool) {
-        let Arrival { key, function, parameters, trace, reply, .. } = arrival;
-        if let Err(error) = self.checkpoints.recall(&self.writer, &key).await {
+        let Arrival { key, key_is_new, function, parameters, trace, reply, .. } = arrival;
+        if !key_is_new && let Err(error) = self.checkpoints.recall(&self.writer, &key).await {
             return reply.refuse(error);
         }
         match self.writer.with_state(|s| admit(s, &key, self.ephemeral)) {

@@ -6,9 +6,10 @@ use crate::samples::Samples;
 use crate::server::Server;
 use crate::{cpu, guest, load};
 use anyhow::Result;
+use emet_model::ComponentId;
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 11;
 const CONNECTIONS: usize = 64;
 /// Calls that each of the workers has answered before the node is lost.
 const HISTORY: usize = 20;
@@ -20,18 +21,20 @@ pub(super) async fn measure(scene: &Scene) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The same load with and without, in turns. What is compared is the processor time of a call, with
-/// what is done in the background: other work on the machine changes it less than the calls per second.
+/// The same load with and without, at the same time, so that whatever else the machine does concerns
+/// both. What is compared is the processor time of a call, with what is done in the background.
 async fn cost(scene: &Scene) -> Result<Vec<Figure>> {
     let off = Server::start(&scene.work, &["--checkpoints", "off"]).await?;
     let on = Server::start(&scene.work, &["--checkpoints", "on"]).await?;
     let id_off = off.upload("counter", guest::prebuilt("counter")?).await?;
     let id_on = on.upload("counter", guest::prebuilt("counter")?).await?;
-    let time = scene.time(2.0);
+    let time = scene.time(4.0);
     let (mut without, mut share) = (Samples::default(), Samples::default());
     for round in 0..=ROUNDS {
-        let base = processor_time(&off, &adds(id_off, "w", 0..CONNECTIONS), time).await?;
-        let with = processor_time(&on, &adds(id_on, "w", 0..CONNECTIONS), time).await?;
+        let (base, with) = tokio::try_join!(
+            processor_time(&off, id_off, time),
+            processor_time(&on, id_on, time),
+        )?;
         // The first round warms up.
         if round > 0 {
             without.add(base);
@@ -47,9 +50,10 @@ async fn cost(scene: &Scene) -> Result<Vec<Figure>> {
 }
 
 /// Processor time of the server per call, in microseconds.
-async fn processor_time(server: &Server, calls: &[String], time: Duration) -> Result<f64> {
+async fn processor_time(server: &Server, id: ComponentId, time: Duration) -> Result<f64> {
+    let calls = adds(id, "w", 0..CONNECTIONS);
     let before = cpu::used(&[server.pid()?])?;
-    let load = load::throughput(server.port, calls, ONE, time).await?;
+    let load = load::throughput(server.port, &calls, ONE, time).await?;
     let used = cpu::used(&[server.pid()?])?.saturating_sub(before);
     Ok(used.as_secs_f64() * 1e6 / load.times.count() as f64)
 }

@@ -193,6 +193,7 @@ impl WorkerCtx {
             function,
             parameters: InvokeParameters::Values(params),
             idempotency_key: Some(IdempotencyKey(key)),
+            key_is_new: false,
             trace: emet_telemetry::trace::current(self.trace_headers()),
             caller: Some(Caller { worker_id: self.worker.clone(), args, env }),
         };
