@@ -306,3 +306,33 @@ impl Workers for RoutedWorkers {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use emet_api::InvokeParameters;
+
+    fn attempts(key: Option<&str>) -> Attempts {
+        let target = Target { component_id: ComponentId(Uuid::from_u128(1)), worker_name: None };
+        let invocation = Invocation {
+            function: "f".into(),
+            parameters: InvokeParameters::Values(Vec::new()),
+            idempotency_key: key.map(|key| IdempotencyKey(key.into())),
+            key_is_new: false,
+            trace: Vec::new(),
+            caller: None,
+        };
+        Attempts::new(target, invocation)
+    }
+
+    #[test]
+    fn attempts_have_one_key_which_is_new_to_the_first_if_it_was_made_here() {
+        let made = attempts(None);
+        let (first, second) = (made.next(), made.next());
+        assert_eq!((first.1.key_is_new, second.1.key_is_new), (true, false));
+        assert!(first.1.idempotency_key.is_some());
+        assert_eq!(first.1.idempotency_key, second.1.idempotency_key);
+        assert_eq!(first.0, second.0);
+        assert!(!attempts(Some("k")).next().1.key_is_new);
+    }
+}

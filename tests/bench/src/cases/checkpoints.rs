@@ -28,7 +28,8 @@ async fn cost(scene: &Scene) -> Result<Vec<Figure>> {
     let on = Server::start(&scene.work, &["--checkpoints", "on"]).await?;
     let id_off = off.upload("counter", guest::prebuilt("counter")?).await?;
     let id_on = on.upload("counter", guest::prebuilt("counter")?).await?;
-    let time = scene.time(4.0);
+    // Much shorter rounds differ by more than what is to be seen, also of two servers that do the same.
+    let time = scene.time(6.0);
     let (mut without, mut share) = (Samples::default(), Samples::default());
     for round in 0..=ROUNDS {
         let (base, with) = tokio::try_join!(
