@@ -147,6 +147,9 @@ impl Checkpoints {
         // On a busy machine it takes longer than it computes; where it changed threads, the former counts.
         let reading = thread_time().saturating_sub(on_processor).min(held_up);
         let compressing = Arc::new(AtomicU64::new(0));
+        if matches!(captured, Captured::Taken(_)) {
+            loaded.instance.reset_ran();
+        }
         let ran = loaded.instance.ran();
         (self.cost, self.jobs) = (Some(Cost { ran, reading, compressing: compressing.clone() }), 0);
         let capture = match captured {
@@ -170,8 +173,6 @@ impl Checkpoints {
         });
         // One that cannot be written is not tried over and over.
         (self.last, self.not_before) = (binding.index, binding.index + 1);
-        loaded.instance.reset_ran();
-        self.cost.iter_mut().for_each(|cost| cost.ran = Duration::ZERO);
         let taken = Taken {
             writer: writer.clone(),
             store: self.store.clone(),

@@ -31,11 +31,13 @@ pub(super) fn compare(
 ) {
     let mut at = offset;
     for (number, page) in bytes.chunks(PAGE).enumerate() {
+        let differs = || {
+            let zero = ZERO.get(..page.len()).unwrap_or(&ZERO);
+            page != fresh.page(at, page.len()).unwrap_or(zero)
+        };
         let may_differ = written.may_be(number);
-        let before =
-            fresh.page(at, page.len()).unwrap_or_else(|| ZERO.get(..page.len()).unwrap_or(&ZERO));
-        debug_assert!(may_differ || page == before, "page {at} was written unseen");
-        if may_differ && page != before {
+        debug_assert!(may_differ || !differs(), "the page at {at} was written unseen");
+        if may_differ && differs() {
             match runs
                 .last_mut()
                 .filter(|run| u64::from(run.start) + run.bytes.len() as u64 == u64::from(at))
